@@ -1,0 +1,133 @@
+"""Which store a Memory uses, and who closes it.
+
+Memories of one URL in one process share one store, so a Memory costs next to nothing and does no I/O
+before its first call. The last one to be closed closes it; a store handed in is never closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from typing import Any
+
+from botwire._errors import Closed, InvalidValue
+from botwire.stores._open import open_store, resolve_url
+from botwire.stores._protocol import Store
+
+
+class _Shared:
+    """One open store, and the sources that may still call it."""
+
+    __slots__ = ("holders", "natives", "store")
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.holders: weakref.WeakSet[Source] = weakref.WeakSet()
+        self.natives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+
+_lock = threading.Lock()
+_stores: dict[tuple[str, str | None, float], _Shared] = {}
+
+
+class Source:
+    """A Memory's way to its store: opened at the first call, given back by ``close``."""
+
+    __slots__ = ("__weakref__", "_shared", "closed", "store", "timeout", "token", "url")
+
+    def __init__(self, url: str | None, token: str | None, timeout: float, store: Store | None) -> None:
+        if store is not None and url is not None:
+            raise InvalidValue("give url= or store=, not both")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise InvalidValue(f"timeout must be a number of seconds over zero, not {timeout!r:.80}")
+        self.url, self.token, self.timeout = url, token, timeout
+        self.store = store
+        self._shared: _Shared | None = None
+        self.closed = False
+
+    def open(self) -> Store:
+        """The store, opened now if no Memory of this process has it open.
+
+        Raises:
+            Closed: if this Memory was closed.
+            InvalidValue: if the URL has no store.
+        """
+        if self.store is not None:
+            return self.store
+        if self.closed:
+            raise Closed("this Memory is closed; make a new one")
+        url = resolve_url(self.url)[0]
+        with _lock:
+            key = (url, self.token, self.timeout)
+            shared = _stores.get(key)
+            if shared is None:
+                shared = _stores[key] = _Shared(open_store(url, token=self.token, timeout=self.timeout))
+            shared.holders.add(self)
+            self._shared, self.store = shared, shared.store
+        return shared.store
+
+    def native(self) -> Any:
+        """The store's native async side for the running loop; None if it has none."""
+        store = self.open()
+        make = getattr(store, "native_async", None)
+        if make is None:
+            return None
+        natives = _natives_of_given(store) if self._shared is None else self._shared.natives
+        loop = asyncio.get_running_loop()
+        if loop not in natives:
+            natives[loop] = make()
+        return natives[loop]
+
+    def close(self) -> Any:
+        """Give the store back; closes it if it was opened here and nobody else has it.
+
+        Returns the native async side that is now to be closed, if there is one.
+        """
+        self.closed, self.store = True, None
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return None
+        with _lock:
+            shared.holders.discard(self)
+            if shared.holders:
+                return None
+            for key in [key for key, kept in _stores.items() if kept is shared]:
+                del _stores[key]
+        shared.store.close()
+        return shared.natives.pop(_running_loop(), None)
+
+
+_given_natives: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def _natives_of_given(store: Any) -> weakref.WeakKeyDictionary[Any, Any]:
+    return _given_natives.setdefault(store, weakref.WeakKeyDictionary())
+
+
+def _running_loop() -> Any:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return object()
+
+
+def _close_all() -> None:
+    """At exit: leave no file half-closed and no resource warning."""
+    with _lock:
+        kept = list(_stores.values())
+        _stores.clear()
+    for shared in kept:
+        shared.store.close()
+
+
+def _forget_lock() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held it when the child was made
+    _lock = threading.Lock()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)

@@ -1,0 +1,200 @@
+"""SQLiteStore: the store protocol on one SQLite file, or on RAM."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import apsw
+
+from botwire._errors import Closed, InvalidValue, StoreCorrupt
+from botwire.stores._open import DEFAULT_TIMEOUT, default_path
+from botwire.stores._protocol import Batch, EntryHit, EntryRow, LogHit, LogInfo, LogPage, Outcome
+from botwire.stores.sqlite import _queries
+from botwire.stores.sqlite._connections import RAM, Connections
+from botwire.stores.sqlite._errors import from_apsw
+from botwire.stores.sqlite._filelock import FileLock
+from botwire.stores.sqlite._writer import Writer
+
+T = TypeVar("T")
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1_000
+
+
+class SQLiteStore:
+    """Entries and logs in one SQLite file that many threads and processes may use at once.
+
+    Args:
+        url: ``sqlite:///absolute/path.db``, ``sqlite://relative/path.db``, ``sqlite://`` for the default file, or
+            ``memory://`` or ``memory://name`` for RAM, which lasts as long as the store is open.
+            ``?durability=normal`` survives the death of the process, but may lose the last writes when the power
+            goes; the default, ``full``, loses nothing that was acknowledged.
+        timeout: seconds to wait for other writers.
+        clock: microseconds since 1970; for tests.
+
+    Does no I/O before its first call; the file is made by the first write.
+    """
+
+    reads_are_fast = True
+    """A read is a lookup in this process: a server need not hand it to a thread."""
+
+    def __init__(self, url: str = "sqlite://", *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = wall_clock) -> None:
+        self.path, durability = _parse(url)
+        self.url = "memory://" if self.path == RAM else f"sqlite://{self.path}"
+        self._timeout = timeout
+        self._clock = clock
+        self._closed = False
+        self._connections = Connections(self.path, timeout, durability)
+        self._writer = self._new_writer()
+        _stores.add(self)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {self.url}>"
+
+    def _new_writer(self) -> Writer:
+        return Writer(self._connections, None if self.path == RAM else FileLock(self.path), self._timeout, self._clock)
+
+    # -------------------------------------------------------------------------------------- writing
+
+    def write(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """See ``Store.write``. Many threads' batches share a commit."""
+        if self._closed:
+            raise Closed(f"the store {self.url} is closed")
+        return self._writer.write(batches)
+
+    # -------------------------------------------------------------------------------------- reading
+
+    def get(self, namespace: str, key: str) -> EntryRow | None:
+        """See ``Store.get``."""
+        return self._read(_queries.get, None, namespace, key)
+
+    def get_many(self, namespace: str, keys: Sequence[str]) -> dict[str, EntryRow]:
+        """See ``Store.get_many``."""
+        return self._read(_queries.get_many, {}, namespace, keys)
+
+    def scan(self, namespace: str, prefix: str, after: str | None, limit: int) -> list[EntryRow]:
+        """See ``Store.scan``."""
+        return self._read(_queries.scan, [], namespace, prefix, after, limit)
+
+    def scan_keys(self, namespace: str, prefix: str, after: str | None, limit: int) -> list[str]:
+        """See ``Store.scan_keys``."""
+        return self._read(_queries.scan_keys, [], namespace, prefix, after, limit)
+
+    def count(self, namespace: str, prefix: str = "") -> int:
+        """See ``Store.count``."""
+        return self._read(_queries.count, 0, namespace, prefix)
+
+    def namespaces(self, after: str | None, limit: int) -> list[str]:
+        """See ``Store.namespaces``."""
+        return self._read(_queries.namespaces, [], after, limit)
+
+    def read_log(
+        self,
+        namespace: str,
+        session: str,
+        agent: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        last: int | None = None,
+        limit: int | None = None,
+    ) -> LogPage:
+        """See ``Store.read_log``."""
+        return self._read(_queries.read_log, LogPage(None, []), namespace, session, agent, after, before, last, limit)
+
+    def scan_logs(self, namespace: str, after: tuple[str, str] | None, limit: int) -> list[LogInfo]:
+        """See ``Store.scan_logs``."""
+        return self._read(_queries.scan_logs, [], namespace, after, limit)
+
+    def search(self, namespace: str, words: Sequence[str], limit: int) -> list[EntryHit]:
+        """See ``Store.search``. Looks at every entry of the namespace."""
+        return self._read(_queries.search, [], namespace, words, limit)
+
+    def search_log(
+        self, namespace: str, words: Sequence[str], limit: int, session: str | None = None, agent: str | None = None
+    ) -> list[LogHit]:
+        """See ``Store.search_log``. Looks at every message there."""
+        return self._read(_queries.search_log, [], namespace, words, limit, session, agent)
+
+    def check(self) -> dict[str, Any]:
+        """See ``Store.check``: integrity, versions, sizes."""
+        absent: dict[str, Any] = {"ok": True, "problems": [], "note": "nothing has been written yet"}
+        try:
+            found = self._read(_queries.check, absent)
+        except StoreCorrupt as error:
+            found = {"ok": False, "problems": [str(error)]}
+        return {"store": self.url, "sqlite": apsw.sqlite_lib_version(), **found}
+
+    def _read(self, query: Callable[..., T], nothing: T, *arguments: Any) -> T:
+        """Run a query at the present time; ``nothing`` is the answer while there is no file."""
+        if self._closed:
+            raise Closed(f"the store {self.url} is closed")
+        try:
+            if self.path == RAM:
+                with self._writer.mutex:
+                    return query(self._connections.writer(), self._clock(), *arguments)
+            connection = self._connections.take_reader()
+            if connection is None:
+                return nothing
+            try:
+                return query(connection, self._clock(), *arguments)
+            finally:
+                self._connections.put_reader(connection)
+        except apsw.Error as error:
+            raise from_apsw(error, self.path) from error
+
+    # -------------------------------------------------------------------------------------- closing
+
+    def close(self) -> None:
+        """See ``Store.close``. Waits for writes under way."""
+        if self._closed:
+            return
+        with self._writer.mutex:
+            self._closed = True
+            self._connections.close()
+            self._writer.close()
+
+    def _after_fork(self) -> None:
+        """In a child: the parent's connections, locks and queue are not ours."""
+        self._connections.forget()
+        self._writer.close()
+        self._writer = self._new_writer()
+
+
+def _parse(url: str) -> tuple[str, Any]:
+    """The absolute path, or RAM, and the durability that a URL asks for."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    durability = options.pop("durability", "full")
+    if durability not in ("full", "normal"):
+        raise InvalidValue(f"durability must be full or normal, not {durability!r}, in the URL {url!r}")
+    if options:
+        raise InvalidValue(f"unknown option {next(iter(options))!r} in the URL {url!r}; durability is the only one")
+    if scheme.lower() == "memory":
+        return RAM, durability
+    path = os.path.expanduser(unquote(place)) if place else str(default_path())
+    if "\0" in path or not os.path.basename(path):
+        raise InvalidValue(f"the URL {url!r} names no file; use sqlite:///path/to/file.db")
+    if os.name == "nt" and path.startswith("/") and path[2:3] == ":":
+        path = path[1:]  # sqlite:///C:/folder/file.db
+    return os.path.abspath(path), durability
+
+
+_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._after_fork()  # noqa: SLF001 - this module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
