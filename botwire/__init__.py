@@ -4,7 +4,8 @@
 process, machine or framework.
 """
 
-from botwire._aio import AsyncMemory, AsyncSession
+from typing import TYPE_CHECKING, Any
+
 from botwire._errors import (
     BotWireError,
     Closed,
@@ -30,6 +31,12 @@ from botwire._message import Message, MessageLike, ToolCall
 from botwire._records import Entry, MessageHit, SearchHit, SessionInfo
 from botwire._session import Session
 from botwire._version import __version__
+
+if TYPE_CHECKING:
+    from botwire._aio import AsyncMemory, AsyncSession
+
+_LATE = {"AsyncMemory": "botwire._aio", "AsyncSession": "botwire._aio"}
+"""Names whose module is imported when they are first asked for: it takes its time, and many programs do without."""
 
 __all__ = [
     "AsyncMemory",
@@ -63,3 +70,16 @@ __all__ = [
     "VersionConflict",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'botwire' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_LATE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,6 @@ So every rule of a call stands in one place, whatever it waits with.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Callable, Generator
@@ -44,11 +43,13 @@ def run(plan: Plan[T], store: Any) -> T:
 
 async def arun(plan: Plan[T], store: Any) -> T:
     """Drive a plan over a store whose methods are coroutines."""
+    from asyncio import sleep  # late: `import botwire` loads nothing that it does not need
+
     answer = None
     try:
         while True:
             step = plan.send(answer)
-            answer = await (asyncio.sleep(step.seconds) if isinstance(step, Pause) else step(store))
+            answer = await (sleep(step.seconds) if isinstance(step, Pause) else step(store))
     except StopIteration as stop:
         return stop.value
 

@@ -6,16 +6,18 @@ before its first call. The last one to be closed closes it; a store handed in is
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botwire._errors import Closed, InvalidValue
 from botwire.stores._open import open_store, resolve_url
 from botwire.stores._protocol import Store
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 
 class _Shared:
@@ -26,7 +28,7 @@ class _Shared:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.holders: weakref.WeakSet[Source] = weakref.WeakSet()
-        self.natives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self.natives: weakref.WeakKeyDictionary[AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
 
 _lock = threading.Lock()
@@ -76,7 +78,7 @@ class Source:
         if make is None:
             return None
         natives = _natives_of_given(store) if self._shared is None else self._shared.natives
-        loop = asyncio.get_running_loop()
+        loop = _running_loop()
         if loop not in natives:
             natives[loop] = make()
         return natives[loop]
@@ -97,7 +99,7 @@ class Source:
             for key in [key for key, kept in _stores.items() if kept is shared]:
                 del _stores[key]
         shared.store.close()
-        return shared.natives.pop(_running_loop(), None)
+        return shared.natives.pop(_running_loop(), None) if shared.natives else None
 
 
 _given_natives: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Any]] = weakref.WeakKeyDictionary()
@@ -108,10 +110,12 @@ def _natives_of_given(store: Any) -> weakref.WeakKeyDictionary[Any, Any]:
 
 
 def _running_loop() -> Any:
+    from asyncio import get_running_loop  # late: `import botwire` loads nothing that it does not need
+
     try:
-        return asyncio.get_running_loop()
+        return get_running_loop()
     except RuntimeError:
-        return object()
+        return None
 
 
 def _close_all() -> None:

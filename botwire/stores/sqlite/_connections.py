@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
+from time import monotonic
 from typing import Literal
 
 import apsw
@@ -15,6 +16,8 @@ from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import READ_ONLY, make_folder
 
 MOST_IDLE_READERS = 8
+RECHECK = 0.02
+"""Seconds for which a reader trusts that the file is still the one it was; a writer asks each time."""
 RAM = ":memory:"
 
 _READ = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX  # a reader too must be able to recover the log of a crashed writer
@@ -37,6 +40,7 @@ class Connections:
         self._durability = durability.upper()
         self._writer: apsw.Connection | None = None
         self._readers: deque[apsw.Connection] = deque()
+        self._trusted_until = 0.0
         self._file: tuple[int, int] | None = None  # device and inode of the file that the connections are to
 
     def writer(self) -> apsw.Connection:
@@ -58,10 +62,12 @@ class Connections:
 
     def take_reader(self) -> apsw.Connection | None:
         """A connection to read with, to be put back; None while there is no file, and so nothing to read."""
-        if not self._still_there():
-            self._file = _identity(self.path)
-            if self._file is None:
-                return None
+        if monotonic() > self._trusted_until:
+            if not self._still_there():
+                self._file = _identity(self.path)
+                if self._file is None:
+                    return None
+            self._trusted_until = monotonic() + RECHECK
         try:
             return self._readers.pop()
         except IndexError:
@@ -78,7 +84,7 @@ class Connections:
         """Close all connections that are not in use."""
         readers, self._readers = self._readers, deque()
         writer, self._writer = self._writer, None
-        self._file = None
+        self._file, self._trusted_until = None, 0.0
         for connection in (*readers, *((writer,) if writer else ())):
             connection.close()
 
@@ -89,7 +95,7 @@ class Connections:
         """
         for connection in (*self._readers, *((self._writer,) if self._writer else ())):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self._readers, self._writer, self._file = deque(), None, None
+        self._readers, self._writer, self._file, self._trusted_until = deque(), None, None, 0.0
 
     def _still_there(self) -> bool:
         """Whether the file is the one that the connections are to; if another took its place, they are closed.
