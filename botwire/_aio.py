@@ -336,8 +336,8 @@ class AsyncSession:
         await _write(self._source, self._plans.set_ttl(ttl))
 
 
-async def _paged(source: Source, plan: Callable[[str | None], Any], size: int, key_of: Callable[[Any], str]) -> AsyncIterator[Any]:
-    page = await _read(source, plan(None))
+async def _paged(source: Source, plan: Callable[[str | None], Plan[Any]], size: int, key_of: Callable[[Any], str]) -> AsyncIterator[Any]:
+    page: list[Any] = await _read(source, plan(None))
     while page:
         for row in page:
             yield row

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import MAX_EMAX, MAX_PREC, Context, Decimal
-from typing import Any
+from typing import Any, cast
 
 from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge
 
@@ -122,7 +122,7 @@ def _check(value: Any, what: str) -> None:
         below: list[tuple[Any, Any, Any]] = []
         for row in level:
             item = row[0]
-            kind = type(item)
+            kind = cast("Any", type(item))
             if kind is dict:
                 for key, child in item.items():
                     if type(key) is not str:
@@ -176,10 +176,10 @@ def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
     if type(item) is int and item.bit_length() > 14_000:
         digits.append(str(Decimal(item)))
         return mark
-    if type(item) is list:
-        return [_swap_long_ints(child, digits, mark) for child in item]
-    if type(item) is dict:
-        return {key: _swap_long_ints(child, digits, mark) for key, child in item.items()}
+    if isinstance(item, list):
+        return [_swap_long_ints(child, digits, mark) for child in cast("list[Any]", item)]
+    if isinstance(item, dict):
+        return {key: _swap_long_ints(child, digits, mark) for key, child in cast("dict[str, Any]", item).items()}
     return item
 
 

@@ -127,18 +127,20 @@ class EntryPlans:
         key = check_name(key, "key")
         if not callable(function):
             raise InvalidValue(f"update takes a function of the present value, not {type(function).__name__}")
-        for attempt in range(UPDATE_ATTEMPTS):
+        attempt = 0
+        while True:
             row: EntryRow | None = yield lambda store: store.get(self.namespace, key)
             value = function(default if row is None else decode_value(row.value, self.namespace, key))
             operation = Set(key, self.encode(key, value), 0 if row is None else row.version, KEEP)
             try:
                 yield from write_one(self.namespace, operation)
-            except VersionConflict as conflict:
-                lost = conflict
+            except VersionConflict:
+                attempt += 1
+                if attempt == UPDATE_ATTEMPTS:
+                    raise
             else:
                 return value
             yield back_off(attempt)
-        raise lost  # pyright: ignore[reportPossiblyUnbound]
 
     def encode(self, key: str, value: Any) -> str:
         return encode(value, f"value of {key!r}", _codec.MAX_VALUE_BYTES)
@@ -176,7 +178,7 @@ def split_glob(prefix: str) -> tuple[str, re.Pattern[str] | None]:
     """
     if not isinstance(prefix, str):
         raise InvalidName(f"prefix must be a str, not {type(prefix).__name__}: {prefix!r:.80}")
-    literal, star, rest = prefix.partition("*")
+    literal, star, _ = prefix.partition("*")
     if not star or prefix == literal + "*":
         return check_prefix(literal), None
     pattern = "".join(".*" if piece == "*" else re.escape(piece) for piece in re.split(r"(\*)", prefix))

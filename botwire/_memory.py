@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 from botwire._entry_plans import PAGE, EntryPlans
 from botwire._errors import InvalidValue
 from botwire._names import check_count, check_prefix
-from botwire._plan import run
+from botwire._plan import Plan, run
 from botwire._records import Entry, SearchHit, SessionInfo
 from botwire._session import Session
 from botwire._session_plans import SessionPlans
@@ -285,8 +285,8 @@ class Memory:
         return self.list_keys(prefix)
 
 
-def _paged(source: Source, plan: Callable[[str | None], Any], size: int, key_of: Callable[[Any], str]) -> Iterator[Any]:
-    page = run(plan(None), source.open())
+def _paged(source: Source, plan: Callable[[str | None], Plan[Any]], size: int, key_of: Callable[[Any], str]) -> Iterator[Any]:
+    page: list[Any] = run(plan(None), source.open())
     while page:
         yield from page
         page = run(plan(key_of(page[-1])), source.open()) if len(page) >= size else []

@@ -249,7 +249,7 @@ def _check_message(message: Message) -> None:
         raise InvalidValue(f"role must be one of {', '.join(ROLES)}, not {message.role!r:.60}")
     if message.content is not None and not isinstance(message.content, str):
         for index, part in enumerate(_expect(message.content, list, "content")):
-            if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            if type(part) is not dict or not isinstance(cast("Any", part).get("type"), str):
                 raise InvalidValue(f"content[{index}] must be a dict with a 'type', not {part!r:.60}")
     for member in ("name", "tool_call_id", "id"):
         value = getattr(message, member)

@@ -64,7 +64,7 @@ class LogInfo(NamedTuple):
     agent: str
     epoch: str
     head: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - of a tuple's methods, count is no loss
     created_at: int
     updated_at: int
     ttl: int | None

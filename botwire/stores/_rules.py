@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from botwire._codec import MAX_VALUE_BYTES, decode, encode
 from botwire._errors import InvalidValue
@@ -44,18 +44,18 @@ def _increment(value: Any, by: Any, absent: bool, what: str) -> Any:
 def _append(value: Any, items: list[Any], absent: bool, max_items: int | None, what: str) -> list[Any]:
     if absent:
         value = []
-    if not isinstance(value, list):
+    if type(value) is not list:
         raise InvalidValue(f"{what} is {_kind(value)}, so nothing can be appended; set() a list first")
-    value.extend(items)
-    return value if max_items is None else value[-max_items:]
+    items = [*value, *items]
+    return items if max_items is None else items[-max_items:]
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
     """JSON Merge Patch, RFC 7396 section 2: null removes a member, objects merge, all else replaces."""
     if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, change in patch.items():
+    merged: dict[str, Any] = {**target} if type(target) is dict else {}
+    for name, change in cast("dict[str, Any]", patch).items():
         if change is None:
             merged.pop(name, None)
         else:

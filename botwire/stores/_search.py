@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from botwire._codec import decode
 from botwire._errors import InvalidValue, StoreCorrupt
@@ -50,9 +50,9 @@ def match_message(words: Sequence[str], body: str) -> Match:
         record = decode(body, "message")
     except StoreCorrupt:
         return None
-    if not isinstance(record, dict):
+    if type(record) is not dict:
         return None
-    return _match(words, "", "\n".join(_texts([record.get(field) for field in ("content", "name", "tool_calls")])))
+    return _match(words, "", "\n".join(_texts([cast("Any", record).get(field) for field in ("content", "name", "tool_calls")])))
 
 
 def _match(words: Sequence[str], key: str, text: str) -> Match:
@@ -71,16 +71,16 @@ def _match(words: Sequence[str], key: str, text: str) -> Match:
 def _texts(value: Any) -> list[str]:
     """All text inside a value, member names included, in reading order."""
     found: list[str] = []
-    stack = [value]
+    stack: list[Any] = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
             found.append(item)
         elif isinstance(item, dict):
-            for name, child in reversed(item.items()):
+            for name, child in reversed(cast("dict[str, Any]", item).items()):
                 stack += (child, name)
         elif isinstance(item, list):
-            stack.extend(reversed(item))
+            stack.extend(reversed(cast("list[Any]", item)))
         elif isinstance(item, float) or (type(item) is int and item.bit_length() < 256):
             found.append(str(item))
     return found
