@@ -1,0 +1,101 @@
+"""Writes of all connections, committed in groups by one thread.
+
+One durable commit costs a wait for the disk whatever it holds. While one commit waits, the batches that arrive gather,
+and the next commit takes them all: many more writes a second, each acknowledged only once it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from botwire._errors import BotWireError, Closed
+from botwire.stores._protocol import Batch, Outcome, Result, Store
+
+logger = logging.getLogger("botwire.server")
+
+MAX_GROUP = 1_000
+"""Batches in one commit at most, so that a flood does not make the first ones wait for the last."""
+
+_Waiting = tuple[Batch, "asyncio.Future[list[Result]]"]
+
+
+class WriteQueue:
+    """Takes batches on an event loop and gives their outcomes back there.
+
+    Args:
+        store: whose ``write`` is called, by one thread of the queue's own.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[_Waiting] = []
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def write(self, batch: Batch) -> list[Result]:
+        """The results of a batch, once it is durable.
+
+        Raises:
+            BotWireError: why none of it happened.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Result]] = loop.create_future()
+        with self._changed:
+            if self._closed:
+                raise Closed("the server is shutting down; try again when it is back")
+            if self._thread is None:
+                self._loop = loop
+                self._thread = threading.Thread(target=self._work, name="botwire-writer", daemon=True)
+                self._thread.start()
+            self._waiting.append((batch, future))
+            if len(self._waiting) == 1:
+                self._changed.notify()
+        return await future
+
+    def close(self) -> None:
+        """Write what was taken on, then stop. Later batches are refused. Waits, so it is called from another thread than the loop's."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while group := self._next_group():
+            outcomes = self._write([batch for batch, _ in group])
+            loop = self._loop
+            if loop is None or loop.is_closed():
+                return
+            loop.call_soon_threadsafe(_settle, [future for _, future in group], outcomes)
+
+    def _next_group(self) -> list[_Waiting]:
+        """What waits, as soon as there is any; nothing once the queue is closed and empty."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+            return group
+
+    def _write(self, batches: list[Batch]) -> Sequence[Outcome | BaseException]:
+        try:
+            return self._store.write(batches)
+        except Exception as error:  # noqa: BLE001 - goes to every request of the group
+            if not isinstance(error, BotWireError):
+                logger.exception("the store failed to write a group of %d batches", len(batches))
+            return [error] * len(batches)
+
+
+def _settle(futures: list[asyncio.Future[Any]], outcomes: Sequence[Outcome | BaseException]) -> None:
+    for future, outcome in zip(futures, outcomes, strict=True):
+        if future.done():  # its request was given up meanwhile
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
