@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from botwire import _codec
@@ -130,7 +131,8 @@ class EntryPlans:
         attempt = 0
         while True:
             row: EntryRow | None = yield lambda store: store.get(self.namespace, key)
-            value = function(default if row is None else decode_value(row.value, self.namespace, key))
+            present = deepcopy(default) if row is None else decode_value(row.value, self.namespace, key)
+            value = function(present)  # may change what it is given, and be called again
             operation = Set(key, self.encode(key, value), 0 if row is None else row.version, KEEP)
             try:
                 yield from write_one(self.namespace, operation)

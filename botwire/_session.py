@@ -79,7 +79,7 @@ class Session:
         return run(self._plans.snapshot(last, before, after), self._source.open())
 
     def __iter__(self) -> Iterator[Message]:
-        """The messages, oldest first, read a page at a time."""
+        """The messages there are now, oldest first."""
         return iter(self.messages())
 
     def pop(self) -> Message | None:

@@ -10,7 +10,7 @@ import atexit
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botwire._errors import Closed, InvalidValue
 from botwire.stores._open import open_store, resolve_url
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 
 class _Shared:
-    """One open store, and the sources that may still call it."""
+    """What the memories of one store share, and which of them may still call it.
+
+    ``store`` is None where the store was handed in: its owner closes it, but its native async sides were made here.
+    """
 
     __slots__ = ("holders", "natives", "store")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store | None) -> None:
         self.store = store
         self.holders: weakref.WeakSet[Source] = weakref.WeakSet()
         self.natives: weakref.WeakKeyDictionary[AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
@@ -33,6 +36,7 @@ class _Shared:
 
 _lock = threading.Lock()
 _stores: dict[tuple[str, str | None, float], _Shared] = {}
+_handed_in: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
 
 
 class Source:
@@ -69,7 +73,7 @@ class Source:
                 shared = _stores[key] = _Shared(open_store(url, token=self.token, timeout=self.timeout))
             shared.holders.add(self)
             self._shared, self.store = shared, shared.store
-        return shared.store
+        return cast("Store", self.store)
 
     def native(self) -> Any:
         """The store's native async side for the running loop; None if it has none."""
@@ -77,16 +81,19 @@ class Source:
         make = getattr(store, "native_async", None)
         if make is None:
             return None
-        natives = _natives_of_given(store) if self._shared is None else self._shared.natives
-        loop = _running_loop()
-        if loop not in natives:
-            natives[loop] = make()
-        return natives[loop]
+        with _lock:
+            if self._shared is None:
+                self._shared = _handed_in.setdefault(store, _Shared(None))
+                self._shared.holders.add(self)
+            natives, loop = self._shared.natives, _running_loop()
+            if loop not in natives:
+                natives[loop] = make()
+            return natives[loop]
 
     def close(self) -> Any:
-        """Give the store back; closes it if it was opened here and nobody else has it.
+        """Give the store back; the last to do so closes it, if it was opened here.
 
-        Returns the native async side that is now to be closed, if there is one.
+        Returns the running loop's native async side if it is now to be closed.
         """
         self.closed, self.store = True, None
         shared, self._shared = self._shared, None
@@ -98,15 +105,9 @@ class Source:
                 return None
             for key in [key for key, kept in _stores.items() if kept is shared]:
                 del _stores[key]
-        shared.store.close()
+        if shared.store is not None:
+            shared.store.close()
         return shared.natives.pop(_running_loop(), None) if shared.natives else None
-
-
-_given_natives: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Any]] = weakref.WeakKeyDictionary()
-
-
-def _natives_of_given(store: Any) -> weakref.WeakKeyDictionary[Any, Any]:
-    return _given_natives.setdefault(store, weakref.WeakKeyDictionary())
 
 
 def _running_loop() -> Any:
@@ -124,7 +125,8 @@ def _close_all() -> None:
         kept = list(_stores.values())
         _stores.clear()
     for shared in kept:
-        shared.store.close()
+        if shared.store is not None:
+            shared.store.close()
 
 
 def _forget_lock() -> None:
