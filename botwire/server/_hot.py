@@ -13,6 +13,7 @@ from botwire._names import check_name
 from botwire.server._fields import Fields
 from botwire.server._problems import Disconnected, Reply, json_reply, not_found, reply_to
 from botwire.server._request import (
+    INLINE_CHARS,
     HeaderMap,
     Receive,
     Scope,
@@ -27,9 +28,6 @@ from botwire.server._request import (
 )
 from botwire.server._service import Service
 from botwire.stores._protocol import Delete, EntryRow, Set
-
-INLINE_BYTES = 65_536
-"""A body up to this size is parsed at once; a larger one on a thread, where it does not keep other requests waiting."""
 
 Inner = Callable[[Scope, Receive, Send], Awaitable[None]]
 Handler = Callable[[Scope, HeaderMap, Receive, str, str], Awaitable[Reply]]
@@ -54,10 +52,11 @@ class HotPath:
                 parts = path.split(b"/")
                 if len(parts) == 4:
                     handler = self._handlers[scope["method"]]
-                    namespace, key = check_name(_wire.decode_part(parts[2], "namespace"), "namespace"), check_name(_wire.decode_part(parts[3], "key"), "key")
+                    namespace = check_name(_wire.decode_part(parts[2], "namespace"), "namespace")
+                    key = check_name(_wire.decode_part(parts[3], "key"), "key")
                     await reply(send, await handler(scope, headers, receive, namespace, key))
                     return None
-            return await self._inner({**scope, "path": path.decode("latin-1"), "botwire.headers": headers}, receive, send)
+            return await self._inner({**scope, "path": path.decode("latin-1"), "root_path": "", "botwire.headers": headers}, receive, send)
         except Disconnected:
             return None
         except Exception as error:  # noqa: BLE001 - each becomes an answer; what is unknown is logged there
@@ -84,7 +83,7 @@ class HotPath:
             parse_query(scope["query_string"])
         if_version, request_id = if_version_of(headers), request_id_of(headers)
         body = await read_body(headers, receive, service.max_body_bytes)
-        operation = self._set(key, if_version, body) if len(body) <= INLINE_BYTES else await service.run(self._set, key, if_version, body)
+        operation = self._set(key, if_version, body) if len(body) <= INLINE_CHARS else await service.run(self._set, key, if_version, body)
         version = (await service.write(namespace, operation, request_id=request_id))[0]
         answer = f'{{"namespace":{quote(namespace)},"key":{quote(key)},"stored":true,"version":{version}}}'
         return json_reply(answer.encode(), (b"etag", f'"{version}"'.encode()))

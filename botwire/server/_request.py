@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from botwire import _wire
 from botwire._errors import InvalidName, InvalidValue
-from botwire._names import check_request_id
+from botwire._jsontext import decode_utf8
+from botwire._names import check_name, check_request_id
+from botwire.server._fields import Fields
 from botwire.server._problems import Disconnected, HTTPProblem, body_too_large
+from botwire.server._service import Action, Service
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HeaderMap: TypeAlias = Mapping[bytes, bytes]
+
+T = TypeVar("T")
+
+INLINE_CHARS = 65_536
+"""A body up to this size is parsed at once; a larger one on a thread."""
 
 _is_json = re.compile(rb"\s*application/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE).fullmatch
 _is_number = re.compile(r"[0-9]{1,18}").fullmatch
@@ -33,7 +41,7 @@ async def read_body(headers: HeaderMap, receive: Receive, limit: int) -> bytes:
     if kind and kind != b"application/json" and not _is_json(kind):
         raise HTTPProblem(415, "unsupported_media_type", "the body must be JSON: send the header Content-Type: application/json")
     declared = headers.get(b"content-length", b"0")
-    if len(declared) > 18 or int(declared) > limit:
+    if not declared.isdigit() or len(declared) > 18 or int(declared) > limit:
         raise body_too_large(limit)
     message = await receive()
     if not message.get("more_body") and message["type"] == "http.request":
@@ -170,3 +178,47 @@ def raw_path(scope: Scope) -> bytes:
         raise InvalidName("the server that runs this app does not pass on raw paths, so names in them cannot be told apart")
     root = scope.get("root_path")
     return raw.removeprefix(root.encode()) if root else raw
+
+
+class Call:
+    """One request to a route off the hot path, with what routes take from it."""
+
+    def __init__(self, service: Service, scope: Scope, headers: HeaderMap, receive: Receive) -> None:
+        self.service = service
+        self.headers = headers
+        self._scope = scope
+        self._receive = receive
+
+    def namespace(self, action: Action) -> str:
+        """The namespace in the path, once it is clear that the caller may do that there."""
+        namespace = self.name("namespace")
+        self.service.authorize(self.headers, namespace, action)
+        return namespace
+
+    def name(self, parameter: str, what: str | None = None) -> str:
+        """A name in the path."""
+        what = what or parameter
+        return check_name(_wire.decode_part(self._scope["path_params"][parameter].encode("latin-1"), what), what)
+
+    def query(self, *known: str) -> dict[str, str]:
+        """The query, which may hold ``known`` parameters."""
+        return parse_query(self._scope["query_string"], *known)
+
+    async def body(self, limit: int | None = None) -> str:
+        """The body's text; ``limit`` in bytes, or that of one value."""
+        body = await read_body(self.headers, self._receive, self.service.max_body_bytes if limit is None else limit)
+        return decode_utf8(body, "body")
+
+    async def fields(self, *, as_text: bool = False, limit: int | None = None) -> Fields:
+        """The members of the body."""
+        text = await self.body(limit)
+        return await self.parsed(text, lambda: Fields(text, as_text=as_text, max_bytes=self.service.max_value_bytes))
+
+    async def parsed(self, text: str, parse: Callable[[], T]) -> T:
+        """What ``parse`` makes of a body; a large one on a thread, where it does not keep other requests waiting."""
+        return parse() if len(text) <= INLINE_CHARS else await self.service.run(parse)
+
+    @property
+    def request_id(self) -> str | None:
+        """See ``request_id_of``."""
+        return request_id_of(self.headers)
