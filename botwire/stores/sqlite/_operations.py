@@ -301,8 +301,9 @@ def _restore_log(connection: apsw.Connection, namespace: str, operation: Restore
     if found is not None and found[1].epoch != info.epoch:
         remove_log(connection, found[0])
         found = None
-    log, count = (None, 0) if found is None else (found[0], found[1].count)
-    log = _write_log(connection, namespace, log, info._replace(count=count))
+    log, head, count = (None, 0, 0) if found is None else (found[0], found[1].head, found[1].count)
+    head = max(head, info.head, *(row.seq for row in rows))  # never behind a message that is there: its number would be given out again
+    log = _write_log(connection, namespace, log, info._replace(head=head, count=count))
     added = 0
     for row in rows:
         there = connection.execute("SELECT 1 FROM message WHERE log = ? AND seq = ?", (log, row.seq)).get
