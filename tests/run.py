@@ -68,8 +68,8 @@ def make_environment() -> None:
             sys.exit("the environment cannot be made: see above")
         return
     uv = {**os.environ, "VIRTUAL_ENV": str(ENVIRONMENT), "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT), "UV_PYTHON_DOWNLOADS": "never"}
-    # --inexact: pip and uv themselves stay.
-    sync = [str(PYTHON), "-m", "uv", "sync", "--quiet", "--locked", "--inexact", "--python", str(PYTHON), "--extra", "server", "--group", "dev"]
+    sync = [str(PYTHON), "-m", "uv", "sync", "--quiet", "--locked", "--python", str(PYTHON), "--extra", "server", "--group", "dev"]
+    sync.append("--inexact")  # pip and uv themselves stay
     subprocess.run(sync, cwd=ROOT, env=uv, check=True)
 
 
