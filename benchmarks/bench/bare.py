@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Bare:
         return self.connection.execute(_APPEND, (session, body, time.time_ns() // 1_000)).fetchall()[0][0]
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None, None, None]:
         """Many statements, one commit."""
         self.connection.execute("BEGIN IMMEDIATE")
         yield

@@ -31,7 +31,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     path, copy, count = folder / "botwire.db", folder / "copy.db", settings.size(500_000, 20_000)
     with Memory("bench", url=f"sqlite:///{path}") as memory:
         for start in range(0, count, 10_000):
-            memory.set_many({f"user:{number:07}": number for number in range(start, start + 10_000)})
+            memory.set_many({f"user:{number:07}": number for number in range(start, min(start + 10_000, count))})
     shutil.copy(path, copy)  # bare sqlite3 gets a file of its own: two SQLite libraries in one process spoil each other's locks
     bare = sqlite3.connect(copy)
     with Memory("bench", url=f"sqlite:///{path}") as memory:
