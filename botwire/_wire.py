@@ -92,22 +92,17 @@ def query(**parameters: str | int | None) -> str:
 
 def session_cursor(session: str, agent: str) -> str:
     """A place in the listing of sessions."""
-    return json.dumps([session, agent], ensure_ascii=False, separators=(",", ":"))
+    return f"{encode_part(session)}/{encode_part(agent)}"
 
 
 def parse_session_cursor(cursor: str) -> tuple[str, str]:
     """The session and agent of a ``session_cursor``.
 
     Raises:
-        InvalidValue: if it is none.
+        InvalidName: if it is none.
     """
-    try:
-        session, agent = json.loads(cursor)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidValue("cursor is not one that a page of sessions gave") from error
-    if not isinstance(session, str) or not isinstance(agent, str):
-        raise InvalidValue("cursor is not one that a page of sessions gave")
-    return session, agent
+    session, _, agent = cursor.partition("/")
+    return decode_part(session.encode(), "cursor"), decode_part(agent.encode(), "cursor")
 
 
 # --------------------------------------------------------------------------------------------- times

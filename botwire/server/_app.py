@@ -36,7 +36,7 @@ class _Endpoint:
         await reply(send, await handler(Call(self._service, scope, scope["botwire.headers"], receive)))
 
 
-async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+async def _no_route(*_: object) -> None:
     raise no_route()
 
 
@@ -111,7 +111,9 @@ async def _health(call: Call) -> Reply:
     call.query()
     store = call.service.store
     await call.service.run(store.namespaces, None, 1)
-    return json_reply(json.dumps({"service": SERVICE, "version": __version__, "protocol": PROTOCOL, "store": store.url, "ok": True}).encode())
+    return json_reply(
+        json.dumps({"service": SERVICE, "version": __version__, "protocol": PROTOCOL, "store": store.url, "ok": True}).encode()
+    )
 
 
 async def _check(call: Call) -> Reply:

@@ -93,7 +93,7 @@ class Fields:
     def count(self, name: str, least: int = 0, default: Any = REQUIRED) -> Any:
         """A whole number of at least ``least``, or the default."""
         number = self.plain(name, default)
-        return number if number is default or number is None and default is None else check_count(number, name, least)
+        return number if number is default else check_count(number, name, least)
 
     def version(self, name: str) -> int | None:
         """A version to compare with, or None."""
@@ -128,7 +128,9 @@ class Fields:
             check_text(text, what)
         size = len(text) if text.isascii() else len(_wire.encode_utf8(text))
         if size > self._max_bytes:
-            raise ValueTooLarge(f"{what} is {size:,} bytes of JSON, over this server's limit of {self._max_bytes:,}; split it over several keys")
+            raise ValueTooLarge(
+                f"{what} is {size:,} bytes of JSON, over this server's limit of {self._max_bytes:,}; split it over several keys"
+            )
         return text
 
     def _inner(self, raw: str, what: str) -> Fields:

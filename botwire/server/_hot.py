@@ -62,7 +62,7 @@ class HotPath:
         except Exception as error:  # noqa: BLE001 - each becomes an answer; what is unknown is logged there
             return await reply(send, reply_to(error))
 
-    async def _get(self, scope: Scope, headers: HeaderMap, receive: Receive, namespace: str, key: str) -> Reply:
+    async def _get(self, scope: Scope, headers: HeaderMap, _: Receive, namespace: str, key: str) -> Reply:
         query = scope["query_string"]
         as_text = bool(query) and (query == b"as=text" or query_as_text(parse_query(query, "as")))
         service = self._service
@@ -94,7 +94,7 @@ class HotPath:
         fields.done()
         return operation
 
-    async def _delete(self, scope: Scope, headers: HeaderMap, receive: Receive, namespace: str, key: str) -> Reply:
+    async def _delete(self, scope: Scope, headers: HeaderMap, _: Receive, namespace: str, key: str) -> Reply:
         self._service.authorize(headers, namespace, "write")
         if scope["query_string"]:
             parse_query(scope["query_string"])

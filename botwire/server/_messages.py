@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 from botwire import _wire
 from botwire._codec import encode, parse
 from botwire._errors import InvalidValue, StoreCorrupt
-from botwire._jsontext import quote
 from botwire._message import decode_message, encode_message, to_message
 from botwire.stores._protocol import LogRow
 
@@ -23,7 +21,7 @@ def body_of(text: str, what: str) -> str:
     """
     shape = parse(text, what)
     if not isinstance(shape, dict):
-        raise InvalidValue(f"{what} must be an object such as {{\"role\": \"user\", \"content\": \"hi\"}}")
+        raise InvalidValue(f'{what} must be an object such as {{"role": "user", "content": "hi"}}')
     return encode_message(to_message(shape))
 
 

@@ -206,7 +206,6 @@ _PARSERS: dict[str, Callable[[Fields, int], Operation]] = {
 }
 
 
-
 def results_to_body(namespace: str, results: Sequence[Result], as_text: bool) -> bytes:
     """The answer to a batch."""
     inner = ",".join([result_to_json(result, as_text) for result in results])
@@ -226,5 +225,3 @@ def result_to_json(result: Result, as_text: bool) -> str:
             return _wire.info_to_json(result, as_text)
         case _:
             return json.dumps(result)
-
-

@@ -85,7 +85,7 @@ class WriteQueue:
     def _write(self, batches: list[Batch]) -> Sequence[Outcome | BaseException]:
         try:
             return self._store.write(batches)
-        except Exception as error:  # noqa: BLE001 - goes to every request of the group
+        except Exception as error:
             if not isinstance(error, BotWireError):
                 logger.exception("the store failed to write a group of %d batches", len(batches))
             return [error] * len(batches)

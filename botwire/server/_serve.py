@@ -133,7 +133,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or error
-        raise BotWireError(f"cannot listen at {host}:{port}: {reason}; is a server running there already? Port 0 takes a free one") from error
+        raise BotWireError(
+            f"cannot listen at {host}:{port}: {reason}; is a server running there already? Port 0 takes a free one"
+        ) from error
     listening.setblocking(False)
     return listening
 

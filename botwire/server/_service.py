@@ -90,7 +90,9 @@ class Service:
         if origin is not None and origin.lower().partition(b"://")[2] != host:
             raise HTTPProblem(403, "unauthorized", "requests from web pages of another origin are not taken")
         if self._allow_hosts is not None and _name(host) not in self._allow_hosts:
-            raise HTTPProblem(403, "unauthorized", "this server is not known by the name in the Host header; allow it when starting the server")
+            raise HTTPProblem(
+                403, "unauthorized", "this server is not known by the name in the Host header; allow it when starting the server"
+            )
 
 
 def _name(host: bytes) -> bytes:

@@ -90,7 +90,11 @@ async def read_messages(call: Call) -> Reply:
     namespace, session = call.namespace("read"), _session(call)
     query = call.query("agent", "after", "before", "last", "limit", "as")
     agent, as_text = _agent(query), query_as_text(query)
-    bounds = [query_number(query, "after", None), query_number(query, "before", None), query_number(query, "last", None, 0, _wire.MAX_LIMIT)]
+    bounds = [
+        query_number(query, "after", None),
+        query_number(query, "before", None),
+        query_number(query, "last", None, 0, _wire.MAX_LIMIT),
+    ]
     if "last" in query and "limit" in query:
         raise InvalidValue("give last (the newest ones) or limit (the oldest ones), not both")
     return json_reply(await call.service.run(_messages_body, call, namespace, session, agent, bounds, page_limit(query), as_text))
@@ -165,9 +169,7 @@ async def search_messages(call: Call) -> Reply:
     return json_reply(await call.service.run(_hits_body, call, namespace, words, limit, session, agent, as_text))
 
 
-def _hits_body(
-    call: Call, namespace: str, words: list[str], limit: int, session: str | None, agent: str | None, as_text: bool
-) -> bytes:
+def _hits_body(call: Call, namespace: str, words: list[str], limit: int, session: str | None, agent: str | None, as_text: bool) -> bytes:
     hits = call.service.store.search_log(namespace, words, limit, session, agent)
     inner = ",".join([_wire.log_hit_to_json(hit, message_to_json(hit.row, as_text)) for hit in hits])
     return encode_utf8(f'{{"namespace":{quote(namespace)},"count":{len(hits)},"hits":[{inner}]}}')

@@ -38,7 +38,9 @@ _ARGUMENTS = {"increment": "by", "append": "items", "merge": "patch"}
 
 def operations_to_body(operations: Sequence[Operation]) -> bytes:
     """The body of a batch, ``as=text``."""
-    return encode_utf8(json.dumps({"operations": [_record(operation) for operation in operations]}, ensure_ascii=False, separators=(",", ":")))
+    return encode_utf8(
+        json.dumps({"operations": [_record(operation) for operation in operations]}, ensure_ascii=False, separators=(",", ":"))
+    )
 
 
 def _record(operation: Operation) -> dict[str, Any]:
@@ -78,8 +80,6 @@ def _ttl(ttl: Ttl) -> float | str | None:
 
 def _entry_record(row: EntryRow) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads("{" + _wire.entry_to_json(row, as_text=True) + "}"))
-
-
 
 
 def results_from_body(operations: Sequence[Operation], document: dict[str, Any]) -> list[Result]:

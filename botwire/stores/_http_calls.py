@@ -51,6 +51,7 @@ class HTTPCalls:
     # --------------------------------------------------------------------------------------- writes
 
     def write(self, batches: Sequence[Batch]) -> Call[list[Outcome]]:
+        """See ``Store.write``."""
         outcomes: list[Outcome] = []
         for batch in batches:
             try:
@@ -85,10 +86,12 @@ class HTTPCalls:
     # ------------------------------------------------------------------------------ reads of entries
 
     def get(self, namespace: str, key: str) -> Call[EntryRow | None]:
+        """See ``Store.get``."""
         record = yield from self._object_or_none(Request("GET", _wire.path("memory", namespace, key) + "?as=text"))
         return None if record is None else _wire.entry_from_json(record)
 
     def get_many(self, namespace: str, keys: Sequence[str]) -> Call[dict[str, EntryRow]]:
+        """See ``Store.get_many``."""
         if not keys:
             return {}
         body = encode_utf8(json.dumps({"keys": list(keys)}, ensure_ascii=False))
@@ -98,21 +101,26 @@ class HTTPCalls:
         return {row.key: row for row in rows}
 
     def scan(self, namespace: str, prefix: str, after: str | None, limit: int) -> Call[list[EntryRow]]:
+        """See ``Store.scan``."""
         parameters = {"prefix": prefix or None, "values": "true", "as_": "text"}
         records = yield from self._paged(_wire.path("memory", namespace), "entries", parameters, after, limit)
         return [_wire.entry_from_json(record) for record in records]
 
     def scan_keys(self, namespace: str, prefix: str, after: str | None, limit: int) -> Call[list[str]]:
+        """See ``Store.scan_keys``."""
         return (yield from self._paged(_wire.path("memory", namespace), "keys", {"prefix": prefix or None}, after, limit))
 
     def count(self, namespace: str, prefix: str = "") -> Call[int]:
+        """See ``Store.count``."""
         request = Request("GET", _wire.path("count", namespace) + _wire.query(prefix=prefix or None))
         return (yield from self._object(request))["count"]
 
     def namespaces(self, after: str | None, limit: int) -> Call[list[str]]:
+        """See ``Store.namespaces``."""
         return (yield from self._paged("/memory", "namespaces", {}, after, limit))
 
     def search(self, namespace: str, words: Sequence[str], limit: int) -> Call[list[EntryHit]]:
+        """See ``Store.search``."""
         if limit < 1:
             return []
         target = _wire.path("search", namespace) + _wire.query(q=" ".join(words), limit=limit, as_="text")
@@ -132,6 +140,7 @@ class HTTPCalls:
         last: int | None = None,
         limit: int | None = None,
     ) -> Call[LogPage]:
+        """See ``Store.read_log``."""
         path = _wire.path("sessions", namespace, session, "messages")
         read = self._read_first if last is None else self._read_last
         wanted = limit if last is None else last
@@ -179,6 +188,7 @@ class HTTPCalls:
         return LogPage(info, [_wire.message_from_json(message) for message in record["messages"]]), record["more"]
 
     def scan_logs(self, namespace: str, after: tuple[str, str] | None, limit: int) -> Call[list[LogInfo]]:
+        """See ``Store.scan_logs``."""
         cursor = None if after is None else _wire.session_cursor(*after)
         records = yield from self._paged(_wire.path("sessions", namespace), "sessions", {"as_": "text"}, cursor, limit)
         return [_wire.info_from_json(record) for record in records]
@@ -186,6 +196,7 @@ class HTTPCalls:
     def search_log(
         self, namespace: str, words: Sequence[str], limit: int, session: str | None = None, agent: str | None = None
     ) -> Call[list[LogHit]]:
+        """See ``Store.search_log``."""
         if limit < 1:
             return []
         query = _wire.query(q=" ".join(words), limit=limit, session=session, agent=agent, as_="text")
@@ -193,6 +204,7 @@ class HTTPCalls:
         return [_wire.log_hit_from_json(hit) for hit in record["hits"]]
 
     def check(self) -> Call[dict[str, Any]]:
+        """See ``Store.check``."""
         return (yield from self._object(Request("GET", "/check")))
 
     # ------------------------------------------------------------------------------------- exchanges
@@ -297,8 +309,6 @@ _BY_STATUS: dict[int, Callable[[Answer, str], BotWireError]] = {
     401: lambda _, where: Unauthorized(f"{where} asks for a token: give token= or set BOTWIRE_TOKEN"),
     403: lambda _, where: Unauthorized(f"{where} does not let this token do that"),
     413: lambda _, where: ValueTooLarge(f"{where} refuses a value of this size"),
-    429: lambda answer, where: QuotaExceeded(
-        f"{where} says: too many requests", _wire.number_or_none(answer.headers.get("retry-after"))
-    ),
+    429: lambda answer, where: QuotaExceeded(f"{where} says: too many requests", _wire.number_or_none(answer.headers.get("retry-after"))),
     501: lambda _, where: Unsupported(f"{where} cannot do that"),
 }

@@ -12,7 +12,6 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,80 +23,13 @@ from botwire._version import __version__
 from botwire._wire import PROTOCOL, SERVICE
 from botwire.stores._http_calls import Answer, Call, HTTPCalls, Request, document_of, failure
 from botwire.stores._http_effort import Effort
-from botwire.stores._protocol import Batch
+from botwire.stores._http_methods import StoreMethods
 
 KEEPALIVE_SECONDS = 30.0
 """How long an idle connection is kept: less than servers keep theirs (``botwire serve``: 75 s), or calls get lost."""
 
 MAX_ASYNC_REQUESTS = 8
 """Requests of one async store at a time; httpx's pool gets slower, not faster, with more."""
-
-
-class _Methods:
-    """The store's methods. ``_call`` runs the call of that name: at once in one subclass, as a coroutine in the other."""
-
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-    def write(self, batches: Sequence[Batch]) -> Any:
-        """See ``Store.write``; a batch whose answer got lost is sent again under its request id, and applied once."""
-        return self._call("write", batches)
-
-    def get(self, namespace: str, key: str) -> Any:
-        """See ``Store.get``."""
-        return self._call("get", namespace, key)
-
-    def get_many(self, namespace: str, keys: Sequence[str]) -> Any:
-        """See ``Store.get_many``."""
-        return self._call("get_many", namespace, keys)
-
-    def scan(self, namespace: str, prefix: str, after: str | None, limit: int) -> Any:
-        """See ``Store.scan``."""
-        return self._call("scan", namespace, prefix, after, limit)
-
-    def scan_keys(self, namespace: str, prefix: str, after: str | None, limit: int) -> Any:
-        """See ``Store.scan_keys``."""
-        return self._call("scan_keys", namespace, prefix, after, limit)
-
-    def count(self, namespace: str, prefix: str = "") -> Any:
-        """See ``Store.count``."""
-        return self._call("count", namespace, prefix)
-
-    def namespaces(self, after: str | None, limit: int) -> Any:
-        """See ``Store.namespaces``."""
-        return self._call("namespaces", after, limit)
-
-    def read_log(
-        self,
-        namespace: str,
-        session: str,
-        agent: str,
-        *,
-        after: int | None = None,
-        before: int | None = None,
-        last: int | None = None,
-        limit: int | None = None,
-    ) -> Any:
-        """See ``Store.read_log``."""
-        return self._call("read_log", namespace, session, agent, after=after, before=before, last=last, limit=limit)
-
-    def scan_logs(self, namespace: str, after: tuple[str, str] | None, limit: int) -> Any:
-        """See ``Store.scan_logs``."""
-        return self._call("scan_logs", namespace, after, limit)
-
-    def search(self, namespace: str, words: Sequence[str], limit: int) -> Any:
-        """See ``Store.search``."""
-        return self._call("search", namespace, words, limit)
-
-    def search_log(
-        self, namespace: str, words: Sequence[str], limit: int, session: str | None = None, agent: str | None = None
-    ) -> Any:
-        """See ``Store.search_log``."""
-        return self._call("search_log", namespace, words, limit, session, agent)
-
-    def check(self) -> Any:
-        """See ``Store.check``."""
-        return self._call("check")
 
 
 class _Service:
@@ -143,7 +75,7 @@ class _Service:
         return Effort(request, self.url, self.timeout, self.retries)
 
 
-class HTTPStore(_Methods):
+class HTTPStore(StoreMethods):
     """A store behind an HTTP service. Makes no connection before its first call, and is safe to use from many threads.
 
     Args:
@@ -239,7 +171,7 @@ class HTTPStore(_Methods):
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(transport=_Transport(_tls(self.url)), timeout=None)
+                self._own = httpx.Client(transport=_Transport(_tls(self.url)), timeout=None)  # noqa: S113 - each request has its own
             return self._own
 
     def _after_fork(self) -> None:
@@ -250,7 +182,7 @@ class HTTPStore(_Methods):
             self._own = None
 
 
-class AsyncHTTPStore(_Methods):
+class AsyncHTTPStore(StoreMethods):
     """``HTTPStore`` for one event loop: the same methods, awaited. Made by ``HTTPStore.native_async``."""
 
     def __init__(self, service: _Service, client: Any = None) -> None:
@@ -309,7 +241,7 @@ class AsyncHTTPStore(_Methods):
         if self._given is not None:
             return self._given
         if self._own is None:
-            self._own = httpx.AsyncClient(limits=_limits(), verify=_tls(self.url), timeout=None)
+            self._own = httpx.AsyncClient(limits=_limits(), verify=_tls(self.url), timeout=None)  # noqa: S113 - each request has its own
         return self._own
 
 
