@@ -65,7 +65,7 @@ def check_prefix(prefix: object) -> str:
 
 
 def ttl_to_us(ttl: object) -> int | None:
-    """A time to live in microseconds, rounded up so that it is never zero.
+    """A time to live in microseconds, rounded to the nearest one, and never zero.
 
     Args:
         ttl: seconds as an int, float or timedelta; None for no expiry.
@@ -84,7 +84,7 @@ def ttl_to_us(ttl: object) -> int | None:
         raise InvalidValue(f"ttl must be over zero seconds, not {seconds!r:.80}; delete() removes at once, None means forever")
     if seconds > MAX_TTL_SECONDS:
         raise InvalidValue(f"ttl is over a hundred years ({MAX_TTL_SECONDS} s); it counts in seconds, and None means forever")
-    return math.ceil(seconds * 1_000_000)
+    return max(1, round(seconds * 1_000_000))
 
 
 def check_version(if_version: object) -> int | None:
