@@ -6,6 +6,7 @@ Needs Python 3.11 or newer with pip, and git. Arguments go to pytest, and then p
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import venv
@@ -61,13 +62,18 @@ def make_environment() -> None:
     """What uv.lock says, installed by uv, which pip brings; where there is no uv, what pyproject.toml admits."""
     if not _works():
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        venv.create(ENVIRONMENT, with_pip=True, symlinks=os.name != "nt")
+        venv.create(ENVIRONMENT, symlinks=os.name != "nt")
+        # Not with_pip: Debian keeps the wheel that needs apart from Python, while its pip is what a user has.
+        subprocess.run([sys.executable, "-m", "pip", "--quiet", "--python", str(PYTHON), "install", "pip"], check=True)
     if not _pip("install", "uv>=0.8"):
         _say("uv cannot be installed here; pip installs instead, not the locked versions but the newest")
         if not (_pip("install", "--upgrade", "pip>=25.1") and _pip("install", "--editable", ".[server]", "--group", "dev")):
             sys.exit("the environment cannot be made: see above")
         return
     uv = {**os.environ, "VIRTUAL_ENV": str(ENVIRONMENT), "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT), "UV_PYTHON_DOWNLOADS": "never"}
+    machine = ssl.get_default_verify_paths()
+    if machine.cafile or machine.capath:
+        uv.setdefault("UV_SYSTEM_CERTS", "1")  # a proxy's certificate that pip knows of is unknown to uv otherwise
     sync = [str(PYTHON), "-m", "uv", "sync", "--quiet", "--locked", "--python", str(PYTHON), "--extra", "server", "--group", "dev"]
     sync.append("--inexact")  # pip and uv themselves stay
     subprocess.run(sync, cwd=ROOT, env=uv, check=True)
