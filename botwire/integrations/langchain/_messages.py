@@ -89,10 +89,11 @@ def from_botwire(message: Message) -> BaseMessage:
     cls, data = _default_class(message), cast("dict[str, Any]", {})
     if native is not None:
         try:
+            data = {**from_json(native.get("data", {}))}
             cls = CLASSES[native["type"]] if "type" in native else cls
-            data = from_json(native.get("data", {}))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             logger.warning("message %s holds LangChain data that cannot be read (%r); its neutral fields are used", message.seq, error)
+            data = {}
     return _build(cls, {**_derived(message, cls), **data})
 
 

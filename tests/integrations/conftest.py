@@ -1,0 +1,54 @@
+"""Each framework's tests run where it is installed, and must run in its own environment.
+
+``BOTWIRE_ENV`` names the environment in CI. In that of a framework its absence is a failure; in another one it is
+as it should be.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+NEEDS = {
+    "langchain": ("langchain", ("langchain_core",)),
+    "langgraph": ("langchain", ("langgraph", "langgraph.checkpoint.conformance")),
+}
+"""By folder: the environment in which its tests must run, and the modules without which they cannot."""
+
+
+def _missing(folder: str) -> str | None:
+    for module in NEEDS[folder][1]:
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            return module
+    return None
+
+
+class Absent(pytest.File):
+    """Stands for the tests of a framework that is not installed."""
+
+    def collect(self) -> list[pytest.Item]:
+        folder = self.path.relative_to(HERE).parts[0]
+        environment, _ = NEEDS[folder]
+        here = os.environ.get("BOTWIRE_ENV")
+        elsewhere = "not applicable: " if here != environment and here is not None else ""
+        reason = f"{elsewhere}{_missing(folder)} is not installed; pip install 'botwire[{folder}]'"
+        raise pytest.skip.Exception(reason)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Absent | None:
+    folder = file_path.relative_to(HERE).parts[0] if file_path.is_relative_to(HERE) else ""
+    if folder in NEEDS and file_path.name.startswith("test_") and _missing(folder):
+        return Absent.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return None
