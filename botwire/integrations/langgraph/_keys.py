@@ -2,7 +2,7 @@
 
     checkpoint/<thread>/<checkpoint_ns>/h/<epoch>                   the head: names, and how long each channel's log is
     checkpoint/<thread>/<checkpoint_ns>/c/<checkpoint id>           a checkpoint, newest first
-    checkpoint/<thread>/<checkpoint_ns>/w/<checkpoint id>/<task>    what a task wrote after it
+    checkpoint/<thread>/<checkpoint_ns>/c/<checkpoint id>/<task>    what a task wrote after it: found by the same scan
     checkpoint/<thread>/<checkpoint_ns>/d/<epoch>/<channel>/<page>  a page of a channel's log
 
 A thread's epoch is random and begins with it: whoever still holds on to a thread that was deleted and begun anew writes to
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ LONGEST_PART = 90
 """Longer names than this, escaped, are replaced by a digest: a key has room for 512 bytes."""
 
 
+@lru_cache(1_024)
 def part(name: str) -> str:
     """A name as one part of a key: escaped, or a digest of it."""
     if not name:
@@ -38,24 +40,33 @@ def line_prefix(thread_id: str, checkpoint_ns: str) -> str:
     return f"{ROOT}{part(thread_id)}/{part(checkpoint_ns)}/"
 
 
+class _Reversed(dict[int, str]):
+    """What each character becomes, so that the greater sorts first."""
+
+    def __missing__(self, point: int) -> str:
+        if 0x20 <= point < 0x7E:
+            found = chr(0x9E - point)
+        else:  # beyond what is printed: smaller, or greater, than all that is
+            found = f" {0x10FFFF - point:06x}" if point >= 0x7E else f"~{0x1F - point:02x}"
+        if point < 0x100:
+            self[point] = found
+        return found
+
+
+_reversed = _Reversed()
+
+END = "~~"
+"""Ends what is reversed: it sorts behind every character, and no text contains it."""
+
+
 def descending(text: str) -> str:
     """Text that sorts the other way round: ``descending(a) < descending(b)`` exactly if ``a > b``."""
-    return "".join(map(_reversed_character, text)) + "~~"  # the end counts as greater than any character
-
-
-def _reversed_character(character: str) -> str:
-    point = ord(character)
-    if 0x20 <= point < 0x7E:
-        return chr(0x9E - point)
-    return f" {0x10FFFF - point:06x}" if point >= 0x7E else f"~{0x1F - point:02x}"
+    return text.translate(_reversed) + END
 
 
 def checkpoint_key(line: str, checkpoint_id: str) -> str:
+    """The checkpoint's key; with a ``/`` and a task behind it, that of what the task wrote. No other key begins with it."""
     return f"{line}c/{descending(checkpoint_id)}"
-
-
-def writes_prefix(line: str, checkpoint_id: str) -> str:
-    return f"{line}w/{part(checkpoint_id)}/"
 
 
 def children(store: Any, namespace: str, prefix: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ write names the version of the line's head that it was made for, and is made aga
 
 from __future__ import annotations
 
+import gc
 import secrets
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from botwire import BotWireError, OutcomeUnknown, StoreCorrupt, VersionConflict
 from botwire.integrations.langgraph import _keys, _pages
 from botwire.integrations.langgraph._pages import Log, MissingPage, Reader, Value, encode_page
-from botwire.integrations.langgraph._records import Head, Record, Stored, head_text, inline, parse_head
+from botwire.integrations.langgraph._records import Head, Record, Stored, decode_bytes, encode_bytes, head_text, inline, parse_head
 from botwire.stores import Batch, EntryRow, Operation, Result, Set, Store
 
 ATTEMPTS = 100
@@ -26,6 +27,9 @@ ATTEMPTS = 100
 
 MOST_KEPT = 64 * 1024 * 1024
 """Bytes of last values kept in memory."""
+
+WORTH_A_PAUSE = 16_384
+"""Bytes of values from which on it pays to read them without garbage collection."""
 
 SCAN = 100
 """Entries asked for at a time."""
@@ -144,8 +148,7 @@ class Lines:
             return line, {}
         if parent in line.recent:
             return line, line.recent[parent]
-        row = self.store.get(self.namespace, _keys.checkpoint_key(prefix, parent))
-        record = None if row is None else Record.from_text(row.value, serde, prefix)
+        record = self.record(prefix, parent, serde)
         if record is None or record.epoch != line.epoch:
             return line, {}
         reader = Reader(self.store, self.namespace, f"{prefix}d/{line.epoch}/")
@@ -187,10 +190,30 @@ class Lines:
             after = page[-1].key
 
     def records(self, prefix: str, serde: SerializerProtocol, before: str | None = None, size: int = SCAN) -> Iterator[Record]:
-        """The line's checkpoints, newest first; only those older than ``before``."""
-        after = None if before is None else _keys.checkpoint_key(prefix, before)
-        for row in self.rows(f"{prefix}c/", after, size):
-            yield Record.from_text(row.value, serde, prefix)
+        """The line's checkpoints with their writes, newest first; only those older than ``before``."""
+        after = None if before is None else _keys.checkpoint_key(prefix, before) + "0"  # behind its writes
+        return self._records(prefix, self.rows(f"{prefix}c/", after, size), serde)
+
+    def record(self, prefix: str, checkpoint_id: str | None, serde: SerializerProtocol) -> Record | None:
+        """The checkpoint of that id with its writes, or the newest; None if there is none."""
+        if checkpoint_id is None:
+            return next(self.records(prefix, serde, size=4), None)
+        return next(self._records(prefix, self.rows(_keys.checkpoint_key(prefix, checkpoint_id)), serde), None)
+
+    def _records(self, prefix: str, rows: Iterator[EntryRow], serde: SerializerProtocol) -> Iterator[Record]:
+        """Each checkpoint's row is followed by those of its writes. Writes that come alone are to no checkpoint that is there."""
+        checkpoint: EntryRow | None = None
+        writes: list[str] = []
+        for row in rows:
+            if checkpoint is not None and row.key.startswith(checkpoint.key):
+                writes.append(row.value)
+                continue
+            if checkpoint is not None:
+                yield Record.from_text(checkpoint.value, writes, serde, prefix)
+                writes = []
+            checkpoint = row if row.key.endswith(_keys.END) else None
+        if checkpoint is not None:
+            yield Record.from_text(checkpoint.value, writes, serde, prefix)
 
     def read(self, prefix: str, checkpoint_id: str | None, serde: SerializerProtocol) -> tuple[Record, dict[str, Any]] | None:
         """A checkpoint and its values: the one of that id, or the newest.
@@ -204,22 +227,32 @@ class Lines:
                 return None
             reader = self.reader(prefix, record)
             try:
-                found = {channel: read_value(reader, channel, stored) for channel, stored in record.stored.items()}
+                found = self._found(prefix, record, reader)
             except MissingPage:
                 continue
             self._learn(prefix, record, found, reader)
-            return record, {channel: load(value, serde) for channel, value in found.items()}
+            return record, load_all(found, serde)
         raise StoreCorrupt(f"parts of the checkpoint {checkpoint_id or 'last written'!r} of {prefix!r} are missing")
+
+    def _found(self, prefix: str, record: Record, reader: Reader) -> dict[str, Value]:
+        """The values of a checkpoint: as they are known from the last time, if they lie where they lay then, or else as read.
+
+        What lies in a log is never changed while its epoch lasts.
+        """
+        line = self._known.get(prefix)
+        logs = line.logs if line is not None and line.epoch == record.epoch else {}
+        found: dict[str, Value] = {}
+        for channel, stored in record.stored.items():
+            log = logs.get(_keys.part(channel)) if stored.runs else None
+            if log is not None and log.base is not None and log.base.runs == stored.runs:
+                found[channel] = Value(stored.type, decode_bytes(stored.head), log.base.body, log.base.runs)
+            else:
+                found[channel] = read_value(reader, channel, stored)
+        return found
 
     def reader(self, prefix: str, record: Record) -> Reader:
         """A reader of the values of a record's epoch."""
         return Reader(self.store, self.namespace, f"{prefix}d/{record.epoch}/")
-
-    def record(self, prefix: str, checkpoint_id: str | None, serde: SerializerProtocol) -> Record | None:
-        if checkpoint_id is None:
-            return next(self.records(prefix, serde, size=1), None)
-        row = self.store.get(self.namespace, _keys.checkpoint_key(prefix, checkpoint_id))
-        return None if row is None else Record.from_text(row.value, serde, prefix)
 
     # ------------------------------------------------------------------------------------- knowing
 
@@ -239,6 +272,8 @@ class Lines:
         line = self._known.get(prefix)
         if line is None or line.epoch != record.epoch:
             line = Line(record.epoch, None)
+        elif line.recent.get(record.id) == record.stored:
+            return  # known, and read from memory just now
         logs = dict(line.logs)
         for channel, value in found.items():
             if value.runs:
@@ -269,7 +304,7 @@ def read_value(reader: Reader, channel: str, stored: Stored) -> Value:
     Raises:
         MissingPage: if a part of it is not there.
     """
-    head = _pages.decode_bytes(stored.head)
+    head = decode_bytes(stored.head)
     body = b"" if stored.runs is None else reader.read(_keys.part(channel), stored.runs)
     return Value(stored.type, head, body, stored.runs or [])
 
@@ -277,6 +312,22 @@ def read_value(reader: Reader, channel: str, stored: Stored) -> Value:
 def load(value: Value, serde: SerializerProtocol) -> Any:
     """A channel's value."""
     return serde.loads_typed((value.type, value.head + value.body))
+
+
+def load_all(values: Mapping[str, Value], serde: SerializerProtocol) -> dict[str, Any]:
+    """The channels' values.
+
+    Many objects are made without cyclic garbage collection, which would walk through them again and again, none of
+    them garbage, and take half of the time.
+    """
+    pause = gc.isenabled() and sum(len(value.body) for value in values.values()) > WORTH_A_PAUSE
+    if pause:
+        gc.disable()
+    try:
+        return {channel: load(value, serde) for channel, value in values.items()}
+    finally:
+        if pause:
+            gc.enable()
 
 
 def _still(before: Stored | None, version: Any) -> bool:
@@ -301,7 +352,7 @@ def _place(
             continue
         name = _keys.part(channel)
         logs[name], value, pages = _pages.add(logs.get(name, Log()), kind, data)
-        stored[channel] = Stored(version, kind, _pages.encode_bytes(value.head), value.runs)
+        stored[channel] = Stored(version, kind, encode_bytes(value.head), value.runs)
         written.update({f"{name}/{number:08d}": page for number, page in pages.items()})
     return stored, logs, written
 

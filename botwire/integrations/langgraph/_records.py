@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from binascii import a2b_base64 as decode_bytes
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +13,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import StoreCorrupt
-from botwire.integrations.langgraph._pages import INLINE, Runs, decode_bytes, encode_bytes
+from botwire.integrations.langgraph._pages import INLINE, Runs
 
 _dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -34,6 +36,8 @@ class Record:
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
     stored: dict[str, Stored]
+    writes: tuple[str, ...] = ()
+    """What tasks wrote after it, each as the text of an entry."""
 
     @property
     def id(self) -> str:
@@ -52,8 +56,8 @@ class Record:
         )
 
     @classmethod
-    def from_text(cls, text: str, serde: SerializerProtocol, where: str) -> Record:
-        """The reverse of ``to_text``.
+    def from_text(cls, text: str, writes: Iterable[str], serde: SerializerProtocol, where: str) -> Record:
+        """The reverse of ``to_text``, with what lies behind it.
 
         Raises:
             StoreCorrupt: if the text is not of that form.
@@ -62,7 +66,7 @@ class Record:
             members = json.loads(text)
             stored = {channel: Stored(*parts) for channel, parts in members["stored"].items()}
             checkpoint, metadata = unpack(members["checkpoint"], serde), unpack(members["metadata"], serde)
-            return cls(members["epoch"], members["parent"], checkpoint, metadata, stored)
+            return cls(members["epoch"], members["parent"], checkpoint, metadata, stored, tuple(writes))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreCorrupt(f"a checkpoint of {where} cannot be read: {error!r}") from error
 
@@ -81,6 +85,11 @@ def pack(value: Any, serde: SerializerProtocol) -> dict[str, Any]:
 def unpack(packed: dict[str, Any], serde: SerializerProtocol) -> Any:
     """The reverse of ``pack``."""
     return packed["json"] if "json" in packed else serde.loads_typed((packed["type"], decode_bytes(packed["data"])))
+
+
+def encode_bytes(data: bytes) -> str:
+    """Bytes as base64 text."""
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def inline(version: Any, kind: str, data: bytes) -> Stored | None:
@@ -121,6 +130,11 @@ def writes_text(task_id: str, writes: list[Write]) -> str:
 def parse_writes(text: str) -> list[Write]:
     """The reverse of ``writes_text``, without the task."""
     return json.loads(text)["writes"]
+
+
+def task_of(text: str) -> str:
+    """The task whose writes an entry's text holds."""
+    return json.loads(text)["task"]
 
 
 def pending(texts: Iterable[str], serde: SerializerProtocol) -> list[tuple[str, str, Any]]:

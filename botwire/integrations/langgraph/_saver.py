@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import AsyncMemory, InvalidValue, Memory, VersionConflict
 from botwire.integrations.langgraph import _keys, _upkeep
-from botwire.integrations.langgraph._lines import ATTEMPTS, Lines, load, read_value
+from botwire.integrations.langgraph._lines import ATTEMPTS, Lines, load, load_all, read_value
 from botwire.integrations.langgraph._pages import MissingPage
 from botwire.integrations.langgraph._records import Record, merge_writes, parse_writes, pending, to_writes, writes_text
 from botwire.integrations.langgraph._threads import in_thread
@@ -93,7 +93,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
             StoreUnavailable: if the store cannot be written.
         """
         prefix = _keys.line_prefix(*_names(config))
-        key = _keys.writes_prefix(prefix, config["configurable"]["checkpoint_id"]) + _keys.part(task_id)
+        key = f"{_keys.checkpoint_key(prefix, config['configurable']['checkpoint_id'])}/{_keys.part(task_id)}"
         new = to_writes(writes, task_path, self.serde)
         present, version = [], 0
         for _ in range(ATTEMPTS):
@@ -158,7 +158,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
     def _values(self, prefix: str, record: Record) -> dict[str, Any] | None:
         reader = self._lines.reader(prefix, record)
         try:
-            return {channel: load(read_value(reader, channel, stored), self.serde) for channel, stored in record.stored.items()}
+            return load_all({channel: read_value(reader, channel, stored) for channel, stored in record.stored.items()}, self.serde)
         except MissingPage:
             return None  # removed since it was listed
 
@@ -166,10 +166,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         checkpoint = cast("Checkpoint", {**record.checkpoint, "channel_values": values})
         parent = None if record.parent is None else _config(*names, record.parent)
         metadata = cast("CheckpointMetadata", record.metadata)
-        return CheckpointTuple(_config(*names, record.id), checkpoint, metadata, parent, self._pending(_keys.line_prefix(*names), record.id))
-
-    def _pending(self, prefix: str, checkpoint_id: str) -> list[tuple[str, str, Any]]:
-        return pending((row.value for row in self._lines.rows(_keys.writes_prefix(prefix, checkpoint_id))), self.serde)
+        return CheckpointTuple(_config(*names, record.id), checkpoint, metadata, parent, pending(record.writes, self.serde))
 
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Strings) -> Mapping[str, DeltaChannelHistory]:
         """What was written to channels before a checkpoint, along its parents, back to where each value was stored whole.
@@ -184,7 +181,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
             record = self._lines.record(prefix, record.parent, self.serde)
             if record is None:
                 break
-            for write in reversed(self._pending(prefix, record.id)):
+            for write in reversed(pending(record.writes, self.serde)):
                 if write[1] in remaining:
                     found[write[1]]["writes"].append(write)
             reader = self._lines.reader(prefix, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -10,7 +11,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from botwire.integrations.langgraph import _keys, _pages
 from botwire.integrations.langgraph._lines import Line, Lines
 from botwire.integrations.langgraph._pages import Log, shift
-from botwire.integrations.langgraph._records import Head, Record, Stored, head_text
+from botwire.integrations.langgraph._records import Head, Record, Stored, head_text, task_of
 from botwire.stores import Clear, Delete, Operation, Set
 
 MOST_OPERATIONS = 1_000
@@ -66,7 +67,7 @@ def reduce_line(lines: Lines, prefix: str, choose: Callable[[list[Record]], list
         operations: list[Operation] = [_touch(prefix, head)]
         for record in records:
             if record.id not in ids:
-                operations += [Delete(_keys.checkpoint_key(prefix, record.id)), Clear(_keys.writes_prefix(prefix, record.id))]
+                operations.append(Clear(_keys.checkpoint_key(prefix, record.id)))
         needed = {name for record in kept for name in _pages_of(record)}
         operations += [Delete(key) for key in _page_keys(lines, prefix) if key[len(prefix) + 2 :] not in needed]
         return operations, None
@@ -133,12 +134,9 @@ def _copy_line(lines: Lines, prefix: str, names: tuple[str, str], serde: Seriali
     rest: list[Operation] = []
     for record in reversed(records):
         stored = {channel: _moved(stored, places.get((record.epoch, _keys.part(channel)), 0)) for channel, stored in record.stored.items()}
-        copy = Record(epoch, record.parent, record.checkpoint, record.metadata, stored)
-        rest += [
-            Set(_keys.writes_prefix(goal, record.id) + row.key.rpartition("/")[2], row.value)
-            for row in lines.rows(_keys.writes_prefix(prefix, record.id))
-        ]
-        rest.append(Set(_keys.checkpoint_key(goal, record.id), copy.to_text(serde)))
+        key = _keys.checkpoint_key(goal, record.id)
+        rest += [Set(f"{key}/{_keys.part(task_of(text))}", text) for text in record.writes]
+        rest.append(Set(key, replace(record, epoch=epoch, stored=stored).to_text(serde)))
     for start in range(0, len(rest), MOST_OPERATIONS):
         lines.apply(rest[start : start + MOST_OPERATIONS])
 
