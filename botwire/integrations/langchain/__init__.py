@@ -3,15 +3,13 @@
 from botwire import MissingExtra
 
 try:
-    import langchain_core as _langchain_core  # noqa: F401 - asked for here, so that what is missing is named once
+    from botwire.integrations.langchain._history import BotWireChatHistory
 except ModuleNotFoundError as error:
     if error.name != "langchain_core":
-        raise  # something that langchain-core needs: its own message says what
+        raise  # something that langchain-core itself needs: its own message says what
     raise MissingExtra(
         "botwire.integrations.langchain needs the 'langchain-core' package; install it with: pip install 'botwire[langchain]'",
         name="langchain_core",
     ) from error
-
-from botwire.integrations.langchain._history import BotWireChatHistory
 
 __all__ = ["BotWireChatHistory"]

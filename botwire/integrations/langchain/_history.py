@@ -6,10 +6,10 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
@@ -127,7 +127,7 @@ class BotWireChatHistory(BaseChatMessageHistory):
 
         def open_history(session_id: str) -> BotWireChatHistory:
             history = cls(session_id, memory=shared, ttl=ttl, history_size=history_size, objects=objects, fold_chunks=fold_chunks)
-            history._pinned = True  # noqa: SLF001 - this class's own
+            history._pinned = True
             return history
 
         if memory is not None and (url is not None or namespace not in ("default", memory.namespace)):
@@ -148,7 +148,7 @@ class BotWireChatHistory(BaseChatMessageHistory):
         return list(self._snapshot)
 
     @messages.setter
-    def messages(self, messages: Sequence[BaseMessage]) -> None:
+    def messages(self, messages: Sequence[BaseMessage]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - see above
         with self._reported("replace"):
             self._session().replace(*self._encode(messages))
 
@@ -234,13 +234,15 @@ class BotWireChatHistory(BaseChatMessageHistory):
 
     def _session(self) -> Session:
         if self._sync is None:
-            memory = self._memory if isinstance(self._memory, Memory) else Memory(self._memory.namespace, store=self._memory.store)
+            given = self._memory
+            memory = given if isinstance(given, Memory) else Memory(given.namespace, store=given.store)
             self._sync = memory.session(self.session_id, ttl=self._ttl)
         return self._sync
 
     def _asession(self) -> AsyncSession:
         if self._async is None:
-            memory = self._memory if isinstance(self._memory, AsyncMemory) else AsyncMemory(self._memory.namespace, store=self._memory.store)
+            given = self._memory
+            memory = given if isinstance(given, AsyncMemory) else AsyncMemory(given.namespace, store=given.store)
             self._async = memory.session(self.session_id, ttl=self._ttl)
         return self._async
 
@@ -259,7 +261,7 @@ class BotWireChatHistory(BaseChatMessageHistory):
         return [to_botwire(message, self._objects) for message in messages]
 
     @contextmanager
-    def _reported(self, what: str) -> Iterator[None]:
+    def _reported(self, what: str) -> Generator[None]:
         try:
             yield
         except Exception as error:
@@ -292,7 +294,7 @@ async def _adrive(reads: Reads, session: AsyncSession) -> list[Message]:
 
 
 @contextmanager
-def _paused_gc() -> Iterator[Any]:
+def _paused_gc() -> Generator[None]:
     """Without cyclic garbage collection, which would walk through thousands of new messages, none of them garbage."""
     if not gc.isenabled():
         yield

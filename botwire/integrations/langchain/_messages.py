@@ -189,14 +189,20 @@ def _langchain_calls(calls: list[ToolCall]) -> tuple[list[dict[str, Any]], list[
     valid: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
     for call in calls:
-        try:
-            if not call.name:
-                raise InvalidValue("a call without a name")
-            valid.append({"name": call.name, "args": call.parsed(), "id": call.id, "type": "tool_call"})
-        except InvalidValue:  # as the model wrote it: LangChain keeps such calls apart
+        arguments = _arguments(call)
+        if call.name and arguments is not None:
+            valid.append({"name": call.name, "args": arguments, "id": call.id, "type": "tool_call"})
+        else:  # as the model wrote it: LangChain keeps such calls apart
             text = call.arguments if isinstance(call.arguments, str) else None
             broken.append({"name": call.name or None, "args": text or None, "id": call.id, "error": None, "type": "invalid_tool_call"})
     return valid, broken
+
+
+def _arguments(call: ToolCall) -> dict[str, Any] | None:
+    try:
+        return call.parsed()
+    except InvalidValue:
+        return None
 
 
 @cache

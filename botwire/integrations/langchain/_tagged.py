@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 from uuid import UUID
 
 from langchain_core.documents import Document
@@ -65,22 +65,23 @@ _REVIVE: dict[str, Callable[[Any], Any]] = {
     "$set": set,
     "$frozenset": frozenset,
     "$document": lambda members: Document(**members),
-    "$dict": lambda pairs: {key: value for key, value in pairs},
+    "$dict": dict,
 }
 
 
-def to_json(value: Any, path: str, objects: Objects = "refuse") -> Any:
+def to_json(value: Any, path: str, objects: Objects = "refuse") -> Any:  # noqa: PLR0911 - one for each kind of value
     """``value`` as JSON, tagged where JSON has no form for it.
 
     Args:
-        value: None, bool, int, float, str, bytes, datetime and its kin, UUID, Decimal, a Document, or tuples, lists, sets and dicts of these.
+        value: None, bool, int, float, str, bytes, datetime and its kin, UUID, Decimal, a Document, or lists, tuples,
+            sets and dicts of these.
         path: how messages call it.
         objects: what to do with pydantic models and dataclasses.
 
     Raises:
         InvalidValue: if it could not come back as it is; names the path inside it.
     """
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     if kind in _ATOMS or (kind is float and math.isfinite(value)):
         return value
     if kind is float:
@@ -106,21 +107,21 @@ def from_json(value: Any) -> Any:
     Raises:
         ValueError, TypeError, KeyError: if a tag is not one of ours, or does not hold what it should.
     """
-    if type(value) is list:
-        return [from_json(item) for item in value]
-    if type(value) is not dict:
+    if isinstance(value, list):
+        return [from_json(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
         return value
-    members = {key: from_json(item) for key, item in value.items()}
-    tag = _tag_of(value)
+    members = {key: from_json(item) for key, item in cast("dict[str, Any]", value).items()}
+    tag = _tag_of(members)
     return members if tag is None else _REVIVE[tag](members[tag])
 
 
 def plain(value: Any) -> Any:
     """``value`` as JSON that any other reader understands, where it need not come back: bytes as base64, the rest as text or lists."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast("Iterable[Any]", value)]
     if type(value) in _ATOMS or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, (bytes, bytearray)):
@@ -133,7 +134,8 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if type(one) is dict:
-        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
+        items = cast("dict[Any, Any]", one).items()
+        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in items)
     if type(one) in (list, tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other) or (type(one) is float and math.isnan(one) and math.isnan(other))

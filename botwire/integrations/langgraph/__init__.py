@@ -3,15 +3,13 @@
 from botwire import MissingExtra
 
 try:
-    import langgraph.checkpoint.base as _checkpoint  # noqa: F401 - asked for here, so that what is missing is named once
+    from botwire.integrations.langgraph._saver import BotWireSaver
 except ModuleNotFoundError as error:
-    if error.name not in ("langgraph", "langgraph.checkpoint", "langgraph.checkpoint.base"):
-        raise  # something that it needs: its own message says what
+    if error.name not in ("langchain_core", "langgraph", "langgraph.checkpoint"):
+        raise  # something that they themselves need: their own message says what
     raise MissingExtra(
         "botwire.integrations.langgraph needs the 'langgraph-checkpoint' package; install it with: pip install 'botwire[langgraph]'",
-        name="langgraph",
+        name=error.name,
     ) from error
-
-from botwire.integrations.langgraph._saver import BotWireSaver
 
 __all__ = ["BotWireSaver"]

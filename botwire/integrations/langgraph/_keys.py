@@ -5,8 +5,9 @@
     checkpoint/<thread>/<checkpoint_ns>/c/<checkpoint id>/<task>    what a task wrote after it: found by the same scan
     checkpoint/<thread>/<checkpoint_ns>/d/<epoch>/<channel>/<page>  a page of a channel's log
 
-A thread's epoch is random and begins with it: whoever still holds on to a thread that was deleted and begun anew writes to
-keys that are gone, and notices. Keys are listed in ascending order only, so a checkpoint's id is written such that the greatest comes first.
+A thread's epoch is random and begins with it: whoever still holds on to a thread that was deleted and begun anew
+writes to keys that are gone, and notices. Keys are listed in ascending order only, so a checkpoint's id is written
+such that the greatest comes first.
 """
 
 from __future__ import annotations
@@ -44,13 +45,10 @@ class _Reversed(dict[int, str]):
     """What each character becomes, so that the greater sorts first."""
 
     def __missing__(self, point: int) -> str:
-        if 0x20 <= point < 0x7E:
-            found = chr(0x9E - point)
-        else:  # beyond what is printed: smaller, or greater, than all that is
-            found = f" {0x10FFFF - point:06x}" if point >= 0x7E else f"~{0x1F - point:02x}"
-        if point < 0x100:
-            self[point] = found
-        return found
+        if point >= 0x7E:
+            return f" {0x10FFFF - point:06x}"  # before all that is printed
+        self[point] = chr(0x9E - point) if point > 0x20 else f"~{0x20 - point:02x}"
+        return self[point]
 
 
 _reversed = _Reversed()
@@ -60,7 +58,7 @@ END = "~~"
 
 
 def descending(text: str) -> str:
-    """Text that sorts the other way round: ``descending(a) < descending(b)`` exactly if ``a > b``."""
+    """Text that sorts the other way round: of two texts, the greater one's comes first."""
     return text.translate(_reversed) + END
 
 

@@ -83,7 +83,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         """
         names = _names(config)
         full = cast("dict[str, Any]", get_checkpoint_metadata(config, metadata))
-        self._lines.add(names, config["configurable"].get("checkpoint_id"), checkpoint, full, new_versions, self.serde)
+        self._lines.add(names, _settings(config).get("checkpoint_id"), checkpoint, full, new_versions, self.serde)
         return _config(*names, checkpoint["id"])
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
@@ -93,7 +93,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
             StoreUnavailable: if the store cannot be written.
         """
         prefix = _keys.line_prefix(*_names(config))
-        key = f"{_keys.checkpoint_key(prefix, config['configurable']['checkpoint_id'])}/{_keys.part(task_id)}"
+        key = f"{_keys.checkpoint_key(prefix, _settings(config)['checkpoint_id'])}/{_keys.part(task_id)}"
         new = to_writes(writes, task_path, self.serde)
         present, version = [], 0
         for _ in range(ATTEMPTS):
@@ -137,7 +137,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         return itertools.islice(self._search(config, filter or {}, before), limit)
 
     def _search(self, config: RunnableConfig | None, wanted: dict[str, Any], before: RunnableConfig | None) -> Tuples:
-        settings = {} if config is None else config.get("configurable", {})
+        settings = {} if config is None else _settings(config)
         thread_id, only_ns, only_id = settings.get("thread_id"), settings.get("checkpoint_ns"), settings.get("checkpoint_id")
         bound = None if before is None else get_checkpoint_id(before)
         thread = None if thread_id is None else str(thread_id)
@@ -234,7 +234,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
 
     # --------------------------------------------------------------------------------- versions
 
-    def get_next_version(self, current: str | int | None, channel: None) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002 - LangGraph's signature
         """The version after ``current``: greater as text, and unlike that of any other branch of the thread."""
         number = int(str(current).partition(".")[0]) if current is not None else 0
         return f"{number + 1:032}.{random.random():016}"
@@ -265,7 +265,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         """See ``list``."""
         found = self.list(config, filter=filter, before=before, limit=limit)
-        while (item := await in_thread(next, found, None)) is not None:
+        while (item := await in_thread(lambda: next(found, None))) is not None:
             yield item
 
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Strings) -> Mapping[str, DeltaChannelHistory]:
@@ -289,8 +289,12 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         await in_thread(lambda: self.prune(thread_ids, strategy=strategy))
 
 
+def _settings(config: RunnableConfig) -> dict[str, Any]:
+    return config.get("configurable", {})
+
+
 def _names(config: RunnableConfig) -> tuple[str, str]:
-    settings = config["configurable"]
+    settings = _settings(config)
     return str(settings["thread_id"]), settings.get("checkpoint_ns", "")
 
 

@@ -29,7 +29,10 @@ if hasattr(os, "register_at_fork"):
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """What the function returns; a cancellation comes through once its outcome is known, so that nothing is written behind the caller's back."""
+    """What the function returns.
+
+    A cancellation comes through once its outcome is known, so that nothing is written behind the caller's back.
+    """
     global _workers  # noqa: PLW0603 - one pool a process, made when first needed
     if _workers is None:
         _workers = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="botwire-langgraph")

@@ -65,9 +65,7 @@ def reduce_line(lines: Lines, prefix: str, choose: Callable[[list[Record]], list
             return [Clear(prefix)], None
         ids = {record.id for record in kept}
         operations: list[Operation] = [_touch(prefix, head)]
-        for record in records:
-            if record.id not in ids:
-                operations.append(Clear(_keys.checkpoint_key(prefix, record.id)))
+        operations += [Clear(_keys.checkpoint_key(prefix, record.id)) for record in records if record.id not in ids]
         needed = {name for record in kept for name in _pages_of(record)}
         operations += [Delete(key) for key in _page_keys(lines, prefix) if key[len(prefix) + 2 :] not in needed]
         return operations, None
