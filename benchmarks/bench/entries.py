@@ -174,4 +174,3 @@ class _DiskCache:
         if self._process.stdout is None:
             raise RuntimeError("the worker has no output")
         return self._process.stdout.readline().strip()
-
