@@ -22,6 +22,8 @@ def body_of(text: str, what: str) -> str:
     shape = parse(text, what)
     if not isinstance(shape, dict):
         raise InvalidValue(f'{what} must be an object such as {{"role": "user", "content": "hi"}}')
+    if not isinstance(shape.get("tool_calls"), list | None):
+        raise InvalidValue(f"the tool_calls of {what} must be a list")
     return encode_message(to_message(shape))
 
 

@@ -58,10 +58,9 @@ async def read_session(call: Call) -> Reply:
 async def change_session(call: Call) -> Reply:
     """``PATCH /sessions/{namespace}/{session}``: its ttl and metadata."""
     namespace, session = call.namespace("write"), _session(call)
-    query = call.query("agent", "as")
-    agent, as_text = _agent(query), query_as_text(query)
+    agent = _agent(call.query("agent"))
     refuse_conditions(call.headers)
-    fields = await call.fields(as_text=as_text)
+    fields = await call.fields()
     metadata, merge, ttl = fields.json("metadata", KEEP), fields.plain("merge", True), fields.ttl(KEEP)
     fields.done()
     if metadata is not KEEP and not metadata.startswith("{"):
@@ -70,7 +69,7 @@ async def change_session(call: Call) -> Reply:
         raise InvalidValue("merge must be true (the default: merge into what there is, RFC 7396) or false (replace it)")
     operation = SetLog(session, agent, ttl, metadata, merge)
     info = cast("LogInfo", (await call.service.write(namespace, operation, request_id=call.request_id))[0])
-    return json_reply(encode_utf8(_wire.info_to_json(info, as_text)))
+    return json_reply(encode_utf8(_wire.info_to_json(info, as_text=False)))
 
 
 async def delete_session(call: Call) -> Reply:
@@ -95,8 +94,6 @@ async def read_messages(call: Call) -> Reply:
         query_number(query, "before", None),
         query_number(query, "last", None, 0, _wire.MAX_LIMIT),
     ]
-    if "last" in query and "limit" in query:
-        raise InvalidValue("give last (the newest ones) or limit (the oldest ones), not both")
     return json_reply(await call.service.run(_messages_body, call, namespace, session, agent, bounds, page_limit(query), as_text))
 
 
@@ -111,10 +108,9 @@ def _messages_body(call: Call, namespace: str, session: str, agent: str, bounds:
 async def append_messages(call: Call) -> Reply:
     """``POST /sessions/{namespace}/{session}/messages``."""
     namespace, session = call.namespace("write"), _session(call)
-    query = call.query("agent", "as")
-    agent = _agent(query)
+    agent = _agent(call.query("agent"))
     refuse_conditions(call.headers)
-    fields = await call.fields(as_text=query_as_text(query), limit=call.service.max_batch_bytes)
+    fields = await call.fields(limit=call.service.max_batch_bytes)
     bodies, ttl = tuple(fields.messages("messages")), fields.ttl(KEEP)
     fields.done()
     if not bodies:
