@@ -38,7 +38,10 @@ def _increment(value: Any, by: Any, absent: bool, what: str) -> Any:
         value = 0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidValue(f"{what} is {_kind(value)}, so it cannot be incremented; set() a number first")
-    return value + by
+    try:
+        return value + by
+    except OverflowError as error:  # an int beyond all floats, and a float
+        raise InvalidValue(f"{what} and the increment have no sum that a number can hold: {error}") from error
 
 
 def _append(value: Any, items: list[Any], absent: bool, max_items: int | None, what: str) -> list[Any]:
