@@ -174,9 +174,13 @@ def search_log(
 
 
 def _prefilter(words: Sequence[str], columns: Sequence[str]) -> tuple[str, list[str]]:
-    """Conditions that spare Python the rows that cannot match; LIKE knows the case of ASCII letters only."""
+    """Conditions that spare Python the rows that cannot match; LIKE knows the case of ASCII letters only.
+
+    A text with other letters in it, or with escapes, may match all the same: "Straße" has the word "strasse".
+    """
     sure = [word for word in words if word.isascii()]
-    condition = " OR ".join(f"{column} LIKE ? ESCAPE '!'" for column in columns)
+    maybe = "{0} LIKE ? ESCAPE '!' OR octet_length({0}) <> length({0}) OR instr({0}, '\\u')"
+    condition = " OR ".join(maybe.format(column) for column in columns)
     likes = ["%" + word.replace("!", "!!").replace("_", "!_") + "%" for word in sure]
     return "".join(f" AND ({condition})" for _ in sure), [like for like in likes for _ in columns]
 
