@@ -11,7 +11,7 @@ import math
 from decimal import MAX_EMAX, MAX_PREC, Context, Decimal
 from typing import Any, cast
 
-from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge
+from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge, shown
 
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 """Largest value or message a store takes, in bytes of JSON text as UTF-8; a server may set less."""
@@ -126,7 +126,7 @@ def _check(value: Any, what: str) -> None:
             if kind is dict:
                 for key, child in item.items():
                     if type(key) is not str:
-                        raise InvalidValue(f"{_path(row, what)}: the dict key {key!r:.60} is {_a(key)}, not str; JSON keys are text")
+                        raise InvalidValue(f"{_path(row, what)}: the dict key {shown(key, 60)} is {_a(key)}, not str; JSON keys are text")
                     if type(child) not in _SCALARS or type(child) is float:
                         below.append((child, row, key))
             elif kind is list:
@@ -141,6 +141,8 @@ def _check(value: Any, what: str) -> None:
             elif kind not in _SCALARS:
                 cure = _CURES.get(kind.__name__, "convert it to dicts, lists, text and numbers")
                 raise InvalidValue(f"{_path(row, what)}: {_a(item)} would not come back as it is; {cure}")
+        if len(below) > 100_000:  # each is looked at once: in a list that holds itself twice they would double level by level
+            below = list({id(row[0]): row for row in below}.values())
         level = below
 
 
@@ -152,7 +154,7 @@ def _a(item: Any) -> str:
 def _path(row: tuple[Any, Any, Any], what: str) -> str:
     parts: list[str] = []
     while row[1] is not None:
-        parts.append(f"[{row[2]!r:.60}]")
+        parts.append(f"[{shown(row[2], 60)}]")
         row = row[1]
     if len(parts) > 12:
         parts[4:-4] = ["…"]
@@ -160,7 +162,7 @@ def _path(row: tuple[Any, Any, Any], what: str) -> str:
 
 
 def _encode_long_ints(value: Any) -> str:
-    """Python limits int-to-text at 4,300 digits against slow conversions; Decimal has no such limit.
+    """Python limits int-to-text against slow conversions, at 4,300 digits or as few as 640; Decimal has no such limit.
 
     Each long int leaves a mark in its place that no other text in the value contains.
     """
@@ -173,7 +175,7 @@ def _encode_long_ints(value: Any) -> str:
 
 
 def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
-    if type(item) is int and item.bit_length() > 14_000:
+    if type(item) is int and item.bit_length() > 2_000:
         digits.append(str(Decimal(item)))
         return mark
     if isinstance(item, list):
@@ -184,4 +186,4 @@ def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
 
 
 def _parse_long_int(text: str) -> int:
-    return int(text) if len(text) < 4_000 else int(_EXACT.create_decimal(text))
+    return int(text) if len(text) < 600 else int(_EXACT.create_decimal(text))

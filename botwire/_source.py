@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
-from botwire._errors import Closed, InvalidValue
+from botwire._errors import Closed, InvalidValue, shown
 from botwire.stores._open import open_store, resolve_url
 from botwire.stores._protocol import Store
 
@@ -48,7 +48,7 @@ class Source:
         if store is not None and url is not None:
             raise InvalidValue("give url= or store=, not both")
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise InvalidValue(f"timeout must be a number of seconds over zero, not {timeout!r:.80}")
+            raise InvalidValue(f"timeout must be a number of seconds over zero, not {shown(timeout)}")
         self.url, self.token, self.timeout = url, token, timeout
         self.store = store
         self._shared: _Shared | None = None
