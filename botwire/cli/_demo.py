@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+
 import typer
 
 from botwire.cli import _exit
@@ -165,8 +167,8 @@ def crowd(processes: Processes, url: str, store: str, tell: Tell) -> Step:
     found = [(message.name, int(message.text)) for message in messages]
     wanted = {(f"writer-{number}", index) for number in range(WRITERS) for index in range(APPENDS)}
     gaps = sum(message.seq != place for place, message in enumerate(messages, 1)) + _out_of_order(found)
-    changes = sum(one[0] != other[0] for one, other in zip(found, found[1:], strict=False))
-    tell(f"{WRITERS} x {APPENDS} appends in {seconds:.2f} s, {len(messages)} messages; from one to the next the writer changed {changes} times")
+    changes = sum(one[0] != other[0] for one, other in pairwise(found))
+    tell(f"{WRITERS} x {APPENDS} appends in {seconds:.2f} s: {len(messages)} messages, the writer changing {changes} times")
     return Step("writers at once", store, len(wanted), len(wanted & set(found)), len(found) - len(set(found)), gaps, seconds)
 
 
@@ -232,7 +234,7 @@ def _quiet(_: str) -> None:
 
 
 @contextmanager
-def _working(options: Options) -> Iterator[None]:
+def _working(options: Options) -> Generator[None]:
     """A sign that something happens, for people."""
     if options.json or not stdout_is_terminal():
         yield
@@ -242,7 +244,11 @@ def _working(options: Options) -> Iterator[None]:
 
 
 def _verdict(step: Step) -> str:
-    return f"{plural(step.lost, 'write')} lost, {step.twice} twice, {plural(step.gaps, 'gap')} in the sequence: {'ok' if step.ok else 'WRONG'}"
+    return f"{plural(step.lost, 'write')} lost, {step.twice} twice, {plural(step.gaps, 'gap')} in the sequence: {_mark(step)}"
+
+
+def _mark(step: Step) -> str:
+    return "ok" if step.ok else "WRONG"
 
 
 _COLUMNS = (
@@ -259,12 +265,13 @@ _COLUMNS = (
 def _summary(steps: list[Step], ok: bool, seconds: float, with_server: bool) -> None:
     out()
     rows = [
-        (step.name, step.store, f"{step.acknowledged}", f"{step.found}", f"{step.lost}", f"{step.seconds:.2f}", "ok" if step.ok else "WRONG")
+        (step.name, step.store, str(step.acknowledged), str(step.found), str(step.lost), f"{step.seconds:.2f}", _mark(step))
         for step in steps
     ]
     out_table(_COLUMNS, rows)
     out()
     if not with_server:
         out("Not shown: the server. It needs: pip install 'botwire[server]'")
-    verdict = "Every acknowledged write was found again." if ok else "Acknowledged writes are missing, doubled or out of order: please report this."
+    wrong = "Acknowledged writes are missing, doubled or out of order: please report this."
+    verdict = "Every acknowledged write was found again." if ok else wrong
     console().print(styled((f"{verdict} {seconds:.1f} seconds in all.", "bold green" if ok else "bold red")))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -75,10 +76,8 @@ class Worker:
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                try:
+                with suppress(BrokenPipeError):  # what it was to be told last, it no longer hears
                     pipe.close()
-                except BrokenPipeError:
-                    pass  # what it was to be told last, it no longer hears
 
     def _last_words(self) -> str:
         self._process.wait(PATIENCE)
@@ -103,7 +102,7 @@ class Processes:
         """A process of the same Python in that role."""
         library = str(Path(__file__).parents[2])  # at the end of the path: nothing in it may hide the standard library
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BOTWIRE_")}
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this Python, these modules
             [sys.executable, "-c", _START, library, role, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

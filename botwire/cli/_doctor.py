@@ -24,9 +24,11 @@ FIXED_SQLITE = (3, 51, 3)
 """The first SQLite in which resetting the log cannot corrupt the file under concurrent checkpoints."""
 LITTLE_SPACE = 64 * 1024 * 1024
 _NETWORK = re.compile(
-    r"nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|beegfs|gpfs|ocfs2|gfs2|ncpfs|virtiofs|vboxsf|fuse\.(sshfs|s3fs|rclone|gcsfuse|glusterfs|ceph\S*|nfs\S*)"
+    r"nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|beegfs|gpfs|ocfs2|gfs2|ncpfs|virtiofs|vboxsf"
+    r"|fuse\.(sshfs|s3fs|rclone|gcsfuse|glusterfs|ceph\S*|nfs\S*)"
 )
-_PASSING = {"tmpfs": "is gone when the machine restarts", "ramfs": "is gone when the machine restarts", "overlay": "may go with its container"}
+_IN_RAM = "is gone when the machine restarts"
+_PASSING = {"tmpfs": _IN_RAM, "ramfs": _IN_RAM, "overlay": "may go with its container"}
 _MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "problem": ("PROBLEM ", "bold red")}
 
 
@@ -129,7 +131,7 @@ def _sqlite_version(report: Report) -> None:
 
 def _durability(report: Report, url: str) -> None:
     if "durability=normal" in url.partition("?")[2]:
-        report.add("warning", "durability", "normal: the last acknowledged writes may be lost when the power goes; leave it out to lose none")
+        report.add("warning", "durability", "normal: the last acknowledged writes may be lost when the power goes; full loses none")
 
 
 def _transport(report: Report, url: str) -> None:
@@ -154,7 +156,8 @@ def _file_system(report: Report, path: str) -> None:
         return
     mount, kind = found
     if _NETWORK.fullmatch(kind):
-        report.add("problem", "file system", f"{kind} at {mount}: over a network locks cannot be relied on; use a local disk, or `botwire serve`")
+        advice = "over a network locks cannot be relied on; use a local disk, or `botwire serve`"
+        report.add("problem", "file system", f"{kind} at {mount}: {advice}")
     elif kind in _PASSING:
         report.add("warning", "file system", f"{kind} at {mount}: what is there {_PASSING[kind]}")
     else:
@@ -175,20 +178,20 @@ def file_system_of(path: str, mounts: str = "/proc/mounts") -> tuple[str, str] |
     for line in lines:
         fields = line.split(" ")
         mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[1]) if len(fields) > 2 else ""
-        holds = mount == "/" or real == mount or real.startswith(mount + "/")
+        holds = f"{real}/".startswith(mount.rstrip("/") + "/")
         if mount and holds and (best is None or len(mount) >= len(best[0])):  # the later of equal ones hides the earlier
             best = mount, fields[2]
     return best
 
 
 def _permissions(report: Report, path: str) -> None:
-    if not os.path.exists(path):
+    file, folder = Path(path), Path(path).parent
+    if not file.exists():
         return
-    mode, folder = os.stat(path).st_mode, os.path.dirname(path)
+    mode, folder_mode = file.stat().st_mode, folder.stat().st_mode
     findings: list[tuple[Level, str]] = []
     if os.name == "posix" and mode & 0o077:
         findings.append(("problem", f"{path} has mode {stat.S_IMODE(mode):04o}: other users can get at it; chmod 600 {path}"))
-    folder_mode = os.stat(folder).st_mode
     if os.name == "posix" and folder_mode & 0o002 and not folder_mode & stat.S_ISVTX:
         findings.append(("problem", f"{folder} can be written by every user, who could replace the file; chmod o-w {folder}"))
     if not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):

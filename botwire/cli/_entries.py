@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -54,7 +54,9 @@ def register(app: typer.Typer) -> None:
 def get(
     options: Options,
     key: Key,
-    default: Annotated[str | None, typer.Option("--default", metavar="TEXT", help="Print this if there is no such key, and exit with 0.")] = None,
+    default: Annotated[
+        str | None, typer.Option("--default", metavar="TEXT", help="Print this if there is no such key, and exit with 0.")
+    ] = None,
 ) -> int:
     """Print the value under a key. Exits with 1 if there is none.
 
@@ -168,8 +170,10 @@ def _parsed(text: str, *, strict: bool) -> Any:
 
 
 def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", bool: "true or false", type(None): "null", int: "a number", float: "a number"}
-    return kinds.get(type(value)) or f"text of {plural(len(value), 'character')}"
+    if isinstance(value, str):
+        return f"text of {plural(len(value), 'character')}"
+    kind: type = type(cast("object", value))
+    return {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(kind, "a number")
 
 
 # ------------------------------------------------------------------------------------------- delete
@@ -182,7 +186,9 @@ def delete(
     if_version: Annotated[int | None, typer.Option("--if-version", metavar="N", help="Only if the entry is at this version.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting by prefix.")] = False,
 ) -> int:
-    """Delete keys. Exits with 1 if one of them was not there. Sessions stay.
+    """Delete keys.
+
+    Exits with 1 if one of them was not there. Sessions stay.
 
         botwire delete plan name
         botwire delete --prefix 'cache:' --yes
@@ -196,10 +202,7 @@ def delete(
     if if_version is not None and len(names) > 1:
         raise typer.BadParameter("--if-version goes with one key")
     memory = options.memory()
-    if len(names) == 1:
-        deleted = int(memory.delete(names[0], if_version=if_version))
-    else:
-        deleted = memory.delete_many(names)
+    deleted = int(memory.delete(names[0], if_version=if_version)) if len(names) == 1 else memory.delete_many(names)
     if options.json:
         out_json({"namespace": options.name, "deleted": deleted, "missing": len(names) - deleted})
     elif deleted < len(names):
@@ -232,10 +235,14 @@ _COLUMNS = (Column("KEY", fold=True), Column("VERSION", right=True), Column("SIZ
 
 def keys(
     options: Options,
-    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Only keys that start with this; * stands for any text.", show_default=False)] = "",
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="Only keys that start with this; * stands for any text.", show_default=False)
+    ] = "",
     long: Annotated[bool, typer.Option("--long", "-l", help="With version, size, and times.")] = False,
 ) -> int:
-    """List keys, one a line, in order.
+    """List keys.
+
+    One a line, in order of their code points. Keys hold no line breaks.
 
         botwire keys
         botwire keys user: --long

@@ -54,7 +54,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(  # pyright: ignore[reportUnusedFunction]
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
     url: Url = None,
     token: Token = None,
     namespace: Namespace = None,

@@ -139,7 +139,8 @@ def _out_plain(columns: Sequence[Column], page: list[list[str]], header: bool) -
     lines = [titles, *page] if header else page
     widths = [max(len(line[index]) for line in [titles, *page]) for index in range(len(columns))]
     for line in lines:
-        cells = (cell.rjust(width) if column.right else cell.ljust(width) for cell, width, column in zip(line, widths, columns, strict=True))
+        places = zip(line, widths, columns, strict=True)
+        cells = (cell.rjust(width) if column.right else cell.ljust(width) for cell, width, column in places)
         out("  ".join(cells).rstrip())
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress(what: str, total: int | None, *, in_bytes: bool, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None, *, in_bytes: bool, wanted: bool = True) -> Generator[Callable[[int], None]]:
     """Show a bar while the ``with`` block runs, if standard error is a terminal; gives what moves it on.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from botwire._codec import encode
-from botwire._message import Message
+from botwire._message import Message, ToolCall
 from botwire._names import check_name
 from botwire._records import MessageHit, SearchHit, SessionInfo, to_us
 from botwire._wire import info_to_json, time_to_iso
@@ -48,11 +48,19 @@ def register(app: typer.Typer) -> None:
 
 # ----------------------------------------------------------------------------------------- sessions
 
-_COLUMNS = (Column("SESSION", fold=True), Column("AGENT", fold=True), Column("MESSAGES", right=True), Column("UPDATED (UTC)"), Column("EXPIRES"))
+_COLUMNS = (
+    Column("SESSION", fold=True),
+    Column("AGENT", fold=True),
+    Column("MESSAGES", right=True),
+    Column("UPDATED (UTC)"),
+    Column("EXPIRES"),
+)
 
 
 def sessions(options: Options) -> int:
-    """List the sessions of a namespace, and within each its agents' transcripts.
+    """List sessions.
+
+    By id, and within each session its agents' transcripts.
 
         botwire sessions
         botwire sessions -n support --json | jq -r '.sessions[].session'
@@ -83,7 +91,9 @@ def show(
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="One agent's own transcript in the session.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Long messages whole, not cut for display.")] = False,
 ) -> int:
-    """Show a session as a transcript. Exits with 1 if there is none.
+    """Show a session as a transcript.
+
+    Exits with 1 if there is none.
 
         botwire show user-42 --last 20
         botwire show crew-7 --agent writer
@@ -119,7 +129,8 @@ def _not_there(options: Options, session: str, agent: str | None) -> str:
     agents = [info.agent for info in options.store().scan_logs(options.name, (session, ""), 20) if info.session == session]
     named = f"session {session!r} in namespace {options.name!r}"
     if agents:
-        return f"{named} has no {f'agent {agent!r}' if agent else 'transcript of its own'}; its agents are: {', '.join(agents)} (--agent NAME)"
+        missing = f"agent {agent!r}" if agent else "transcript of its own"
+        return f"{named} has no {missing}; its agents are: {', '.join(agents)} (--agent NAME)"
     return f"no {named}; `botwire sessions` lists them"
 
 
@@ -144,11 +155,15 @@ def _body(message: Message, full: bool) -> str:
     if message.tool_call_id is not None:
         parts.append(f"(answers call {message.tool_call_id})")
     parts += [message.content] if isinstance(message.content, str) else map(_part, message.content or [])
-    parts += [f"→ {call.name}({call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)})" for call in message.tool_calls]
+    parts += map(_call, message.tool_calls)
     text = safe("\n".join(parts))
     if full or len(text) <= _MOST_OF_MESSAGE:
         return text
     return f"{text[:_MOST_OF_MESSAGE]}\n… {plural(len(text) - _MOST_OF_MESSAGE, 'more character')}; --full shows them"
+
+
+def _call(call: ToolCall) -> str:
+    return f"→ {call.name}({call.arguments if isinstance(call.arguments, str) else _encode(call.arguments)})"
 
 
 def _part(part: dict[str, Any]) -> str:
@@ -203,7 +218,8 @@ def _search_messages(options: Options, text: str, session: str | None, limit: in
     from botwire._session_plans import SessionPlans
     from botwire.stores._search import query_words
 
-    hits = options.store().search_log(options.name, query_words(text), limit, None if session is None else check_name(session, "session id"))
+    session = None if session is None else check_name(session, "session id")
+    hits = options.store().search_log(options.name, query_words(text), limit, session)
     found: list[MessageHit] = []
     for hit in hits:
         plans = SessionPlans(options.name, hit.session, hit.agent or None, None)
@@ -226,5 +242,6 @@ def _show_hits(entries: list[SearchHit], messages: list[MessageHit]) -> None:
         out(f"  {safe_line(hit.snippet)}")
     for found in messages:
         who = f" ({found.agent})" if found.agent else ""
-        screen.print(styled((safe_line(found.session_id + who), "bold green"), (safe_line(f"  #{found.message.seq} {found.message.role}"), "dim")))
+        place = f"  #{found.message.seq} {found.message.role}"
+        screen.print(styled((safe_line(found.session_id + who), "bold green"), (safe_line(place), "dim")))
         out(f"  {safe_line(found.snippet)}")

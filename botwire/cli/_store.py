@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from botwire._errors import BotWireError, MissingExtra
 from botwire._version import __version__
 from botwire.cli import _exit
-from botwire.cli._figures import Figures, figures_of, iter_namespaces
+from botwire.cli._figures import figures_of, iter_namespaces
 from botwire.cli._options import Options, command
 from botwire.cli._output import Column, console, out, out_json, out_table, safe_line, size_text, styled
 
@@ -43,9 +43,8 @@ def info(options: Options) -> int:
     about = _about(options, store)
     names = [options.namespace] if options.namespace is not None else iter_namespaces(store)
     found = [figures_of(store, name) for name in names]
-    total = Figures("", *(sum(one[index] for one in found) for index in (1, 2, 3)))
     if options.json:
-        counts = {name: getattr(total, name) for name in ("entries", "sessions", "messages")}
+        counts = {name: sum(getattr(one, name) for one in found) for name in ("entries", "sessions", "messages")}
         out_json({**about, **counts, "namespaces": [one._asdict() for one in found]})
         return _exit.OK
     _print_about(about)
@@ -71,13 +70,13 @@ def _about(options: Options, store: Store) -> dict[str, Any]:
 def file_of(store: Store) -> str | None:
     """The file in which a store lies, if it is one."""
     path = getattr(store, "path", None)
-    return path if isinstance(path, str) and os.path.isabs(path) else None
+    return path if isinstance(path, str) and Path(path).is_absolute() else None
 
 
 def _bytes_of(path: str) -> int | None:
     """The size of the file with its log; None if there is none yet."""
-    sizes = [os.path.getsize(path + suffix) for suffix in ("", "-wal") if os.path.exists(path + suffix)]
-    return sum(sizes) if os.path.exists(path) else None
+    files = [file for file in (Path(path), Path(path + "-wal")) if file.exists()]
+    return sum(file.stat().st_size for file in files) if files else None
 
 
 def _print_about(about: dict[str, Any]) -> None:
@@ -124,7 +123,9 @@ def serve(
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="The port; 0 for any free one.")] = 8377,
     store: Annotated[str | None, typer.Option("--store", metavar="URL", help="What to serve; the same as --url.")] = None,
     max_value_bytes: Annotated[int, typer.Option("--max-value-bytes", metavar="N", min=1, help="Largest value or message.")] = 1_048_576,
-    max_batch_bytes: Annotated[int, typer.Option("--max-batch-bytes", metavar="N", min=1, help="Largest request of many values.")] = 67_108_864,
+    max_batch_bytes: Annotated[
+        int, typer.Option("--max-batch-bytes", metavar="N", min=1, help="Largest request of many values.")
+    ] = 67_108_864,
     allow_hosts: Annotated[
         list[str] | None, typer.Option("--allow-host", metavar="NAME", help="Another name by which clients call it, such as a proxy's.")
     ] = None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from botwire.stores import Store
 
 Namespaces = Annotated[
-    list[str] | None, typer.Option("--namespace", "-n", metavar="NAME", help="Only this namespace; may be given several times. All, by default.")
+    list[str] | None,
+    typer.Option("--namespace", "-n", metavar="NAME", help="Only this namespace; may be given several times. All, by default."),
 ]
 
 
@@ -78,7 +79,7 @@ def export(
 
 
 @contextmanager
-def _target(file: str, resume: bool, force: bool) -> Iterator[BinaryIO]:
+def _target(file: str, resume: bool, force: bool) -> Generator[BinaryIO]:
     """The file to write to; it is for its owner alone, since memory is private."""
     if file == "-":
         yield cast("BinaryIO", _Escaping(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
@@ -87,27 +88,27 @@ def _target(file: str, resume: bool, force: bool) -> Iterator[BinaryIO]:
     there = os.path.lexists(file)
     if there and not resume and not force:
         raise InvalidValue(f"{file} is there already; --resume goes on with it, --force replaces it")
-    path = f"{file}.part" if there and force else file
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | (os.O_TRUNC if path != file else 0)
-    with open(os.open(path, flags, 0o600), "r+b") as target:
+    path = Path(f"{file}.part" if there and force else file)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | (os.O_TRUNC if force else 0)
+    with os.fdopen(os.open(path, flags, 0o600), "r+b") as target:
         try:
             yield target
         except BaseException:
-            _tell_of_rest(path, file)
+            target.flush()
+            _tell_of_rest(path, Path(file))
             raise
         target.flush()
         os.fsync(target.fileno())
-    if path != file:
-        os.replace(path, file)
+    if path != Path(file):
+        path.replace(file)
 
 
-def _tell_of_rest(path: str, file: str) -> None:
+def _tell_of_rest(path: Path, file: Path) -> None:
     if path != file:
-        with suppress(OSError):
-            os.unlink(path)
+        path.unlink(missing_ok=True)
         note(f"botwire: the export is not complete; {file} was left as it was")
-    elif os.path.getsize(path) == 0:
-        os.unlink(path)
+    elif path.stat().st_size == 0:
+        path.unlink()
     else:
         note(f"botwire: the export is not complete; go on with: botwire export {file} --resume")
 
@@ -137,7 +138,8 @@ def _count(store: Store, chosen: tuple[str, ...] | None, prefix: str) -> int:
 
 
 def _counts_text(counts: dict[str, int]) -> str:
-    return f"{plural(counts['entries'], 'entry', 'entries')}, {plural(counts['sessions'], 'session')}, {plural(counts['messages'], 'message')}"
+    kinds = (plural(counts["entries"], "entry", "entries"), plural(counts["sessions"], "session"), plural(counts["messages"], "message"))
+    return ", ".join(kinds)
 
 
 # ------------------------------------------------------------------------------------------- import
@@ -181,7 +183,7 @@ def _verify(store: Store, file: str, chosen: tuple[str, ...] | None) -> Compared
 
 
 @contextmanager
-def _reading(what: str, file: str) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
+def _reading(what: str, file: str) -> Generator[tuple[BinaryIO, Callable[[int], None]]]:
     if file == "-":
         with progress(what, None, in_bytes=True) as step:
             yield sys.stdin.buffer, step
