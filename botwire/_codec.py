@@ -141,9 +141,12 @@ def _check(value: Any, what: str) -> None:
             elif kind not in _SCALARS:
                 cure = _CURES.get(kind.__name__, "convert it to dicts, lists, text and numbers")
                 raise InvalidValue(f"{_path(row, what)}: {_a(item)} would not come back as it is; {cure}")
-        if len(below) > 100_000:  # each is looked at once: in a list that holds itself twice they would double level by level
-            below = list({id(row[0]): row for row in below}.values())
-        level = below
+        level = _each_once(below)
+
+
+def _each_once(rows: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
+    """Of very many rows those of different objects: in a list that holds itself twice they would double level by level."""
+    return rows if len(rows) < 5_000 else list({id(row[0]): row for row in rows}.values())
 
 
 def _a(item: Any) -> str:
