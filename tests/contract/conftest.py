@@ -1,0 +1,26 @@
+"""A clock that only tests move."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+
+class Clock:
+    """Microseconds since 1970; stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = time.time_ns() // 1_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds * 1_000_000)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the store under test."""
+    return Clock()
