@@ -156,7 +156,6 @@ class Batch(Given):
     """Operations on one namespace that happen together, in order, or not at all."""
 
     operations: list[Operation] = Field(min_length=1)
-    request_id: Name | None = Field(None, description="As the Idempotency-Key header, for ids that a header cannot hold.")
 
 
 class BatchAnswer(BaseModel):

@@ -145,8 +145,6 @@ async def _write_batch(call: Call, as_text: bool) -> Reply:
     limit = call.service.max_value_bytes
     operations: tuple[Operation, ...]
     operations, request_id = await call.parsed(text, lambda: operations_from_body(text, as_text=as_text, max_bytes=limit))
-    if request_id is not None and call.request_id not in (None, request_id):
-        raise InvalidValue("the batch has a request_id and another Idempotency-Key; give one of them")
     results = await call.service.write(namespace, *operations, request_id=request_id or call.request_id)
     return json_reply(await call.parsed(text, lambda: results_to_body(namespace, results, as_text)))
 

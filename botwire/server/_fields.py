@@ -90,6 +90,13 @@ class Fields:
         agent = self.plain("agent", "")
         return "" if agent == "" else check_name(agent, "agent")
 
+    def metadata(self, default: Any = REQUIRED) -> Any:
+        """The JSON text of the member ``metadata``, an object; or the default."""
+        text = self.json("metadata", default)
+        if text is not default and not text.lstrip().startswith("{"):
+            raise InvalidValue("metadata must be an object")
+        return text
+
     def count(self, name: str, least: int = 0, default: Any = REQUIRED) -> Any:
         """A whole number of at least ``least``, or the default."""
         number = _whole(self.plain(name, default))

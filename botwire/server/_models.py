@@ -186,7 +186,7 @@ class ToolCall(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     id: str | None = None
-    type: Literal["function"] = "function"
+    type: Any = "function"
     function: FunctionCall
 
 

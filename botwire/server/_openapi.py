@@ -46,7 +46,7 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "values": ({"type": "string", "enum": ["true", "false"]}, "`true`: whole entries instead of keys; a page ends at about 8 MiB."),
     "as": ({"type": "string", "enum": ["json", "text"]}, "`text`: values travel as JSON text in strings, exact for every reader."),
-    "q": ({"type": "string", "pattern": r"\w"}, "Words, all of which must be there, in any case."),
+    "q": ({"type": "string", "minLength": 1}, "At least one word; all must be there, in any case."),
     "session": (_NAME, "Only messages of this session."),
     "agent": ({**_PREFIX, "not": {"enum": [".", ".."]}}, "One agent's transcript; empty: the session's own."),
     "after": (_NUMBER, "Only messages after this sequence number."),
@@ -144,7 +144,7 @@ def document() -> dict[str, Any]:
             "summary": "Persistent memory for AI agents",
             "description": "Names in paths are percent-encoded whole: `/` is `%2F`. Errors are problem documents (RFC 9457) with a stable "
             "`code`. `POST /records/{namespace}`, which botwire's own client uses, takes what `POST /batch/{namespace}` takes, with every "
-            "value, message and metadata as its stored JSON text in a string; no schema can say what such a string must hold.",
+            "value, message and metadata as its stored JSON text in a string, and the Idempotency-Key as a member request_id; no schema can say what such a string must hold.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,

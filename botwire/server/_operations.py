@@ -50,7 +50,7 @@ def operations_from_body(text: str, *, as_text: bool, max_bytes: int) -> tuple[t
     """
     body = Fields(text, as_text=as_text, max_bytes=max_bytes)
     operations = tuple([_operation(fields, max_bytes) for fields in body.objects("operations")])
-    request_id = check_request_id(body.plain("request_id", None))
+    request_id = check_request_id(body.plain("request_id", None)) if as_text else None
     body.done()
     if not operations:
         raise InvalidValue("operations must not be empty")
@@ -146,9 +146,7 @@ def _clear_session(fields: Fields, _: int) -> Operation:
 
 def set_session(fields: Fields, _: int) -> Operation:
     """``{"session", "agent"?, "ttl"?, "metadata"?, "merge"?}``."""
-    metadata = fields.json("metadata", KEEP)
-    if metadata is not KEEP and metadata.lstrip()[:1] != "{":
-        raise InvalidValue("metadata must be an object")
+    metadata = fields.metadata(KEEP)
     merge = fields.plain("merge", False)
     if not isinstance(merge, bool):
         raise InvalidValue("merge must be true or false")
@@ -177,7 +175,7 @@ def _info(fields: Fields) -> LogInfo:
         fields.time("updated_at"),
         _wire.ttl_from_seconds(fields.plain("ttl", None)),
         fields.time_or_none("expires_at"),
-        fields.json("metadata"),
+        fields.metadata(),
     )
     fields.done()
     return info

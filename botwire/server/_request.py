@@ -141,13 +141,14 @@ def if_version_of(headers: HeaderMap) -> int | None:
         InvalidValue: if the header holds anything else: to pass over a condition would be to break it.
     """
     match, none_match = headers.get(b"if-match"), headers.get(b"if-none-match")
+    version = None if match is None else _wire.version_from_etag(match.decode("latin-1"))
     if none_match is not None:
         if none_match.strip() != b"*":
             raise InvalidValue("a write takes If-None-Match: * (only if absent) or If-Match with a version, nothing else")
         if match is not None:
             raise HTTPProblem(412, "version_conflict", "If-Match (it is there) and If-None-Match: * (it is not) cannot both hold")
         return 0
-    return None if match is None else _wire.version_from_etag(match.decode("latin-1"))
+    return version
 
 
 def refuse_conditions(headers: HeaderMap) -> None:

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +52,8 @@ class _Service:
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
         if self.calls is None:
             self.calls = yield from self._recognise()
-        return (yield from getattr(self.calls, name)(*args, **kwargs))
+        method: Callable[..., Call[Any]] = getattr(self.calls, name)
+        return (yield from method(*args, **kwargs))
 
     def _recognise(self) -> Call[Any]:
         """Ask once what kind of service this is: botwire's says so at ``/health``, the older one has no such page."""
