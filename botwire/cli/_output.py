@@ -95,6 +95,19 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*parts)
 
 
+def out_indented(text: str) -> None:
+    """Print a text, already made safe, two spaces in; on a terminal its lines are broken between words."""
+    if not stdout_is_terminal():
+        for line in text.split("\n"):
+            out(f"  {line}".rstrip())
+        return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    Console(highlight=False, markup=False, emoji=False).print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
 # -------------------------------------------------------------------------------------------- tables
 
 
@@ -110,7 +123,7 @@ def out_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> int:
     """Print a table as its rows come; returns how many there were. On a terminal it keeps to its width."""
     remaining = iter(rows)
     count = 0
-    while page := [[cut(safe_line(cell)) for cell in row] for row in islice(remaining, ROWS_AT_A_TIME)]:
+    while page := [[safe_line(cell) for cell in row] for row in islice(remaining, ROWS_AT_A_TIME)]:
         if stdout_is_terminal():
             _out_rich(columns, page)
         else:
@@ -129,7 +142,7 @@ def _out_rich(columns: Sequence[Column], page: list[list[str]]) -> None:
         justify = "right" if column.right else "left"
         table.add_column(Text(column.title), justify=justify, overflow="fold", no_wrap=not column.fold)
     for row in page:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cut(cell)) for cell in row))
     Console(highlight=False, markup=False, emoji=False).print(table)
 
 

@@ -24,6 +24,7 @@ from botwire.cli._output import (
     moment_text,
     note,
     out,
+    out_indented,
     out_json,
     out_table,
     plural,
@@ -146,8 +147,7 @@ def _show_message(message: Message, full: bool) -> None:
     name = f" ({message.name})" if message.name else ""
     heading = styled((safe_line(message.role + name), _STYLES.get(message.role, "bold")), (f"  #{message.seq}{when}", "dim"))
     console().print(styled(""), heading, sep="\n")
-    for line in _body(message, full).splitlines():
-        out(f"  {line}".rstrip())
+    out_indented(_body(message, full))
 
 
 def _body(message: Message, full: bool) -> str:
