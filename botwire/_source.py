@@ -90,10 +90,10 @@ class Source:
                 natives[loop] = make()
             return natives[loop]
 
-    def close(self) -> Any:
+    def close(self, loop: AbstractEventLoop | None = None) -> Any:
         """Give the store back; the last to do so closes it, if it was opened here.
 
-        Returns the running loop's native async side if it is now to be closed.
+        Returns the native async side of ``loop`` if it is now to be closed.
         """
         self.closed, self.store = True, None
         shared, self._shared = self._shared, None
@@ -107,7 +107,7 @@ class Source:
                 del _stores[key]
         if shared.store is not None:
             shared.store.close()
-        return shared.natives.pop(_running_loop(), None) if shared.natives else None
+        return None if loop is None else shared.natives.pop(loop, None)
 
 
 def _running_loop() -> Any:
