@@ -269,8 +269,8 @@ def version_from_etag(tag: str) -> int:
     Raises:
         InvalidValue: if it is not one of ours.
     """
-    found = re.fullmatch(r'("?)([0-9]{1,18})\1', tag)
-    if found is None:
+    found = re.fullmatch(r'("?)([0-9]{1,19})\1', tag)
+    if found is None or int(found[2]) >= 1 << 63:
         raise InvalidValue('If-Match takes one version, as ETag gives it: If-Match: "3"')
     return int(found[2])
 

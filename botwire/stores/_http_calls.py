@@ -142,7 +142,7 @@ class HTTPCalls:
     ) -> Call[LogPage]:
         """See ``Store.read_log``."""
         path = _wire.path("sessions", namespace, session, "messages")
-        read = self._read_first if last is None else self._read_last
+        read = self._read_first if last is None and limit != 0 else self._read_last
         wanted = limit if last is None else last
         while True:
             page = yield from read(path, {"agent": agent or None, "as_": "text"}, after, before, wanted)
@@ -288,7 +288,7 @@ def document_of(answer: Answer) -> dict[str, Any]:
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
 def failure(request: Request, answer: Answer, where: str) -> BotWireError:
