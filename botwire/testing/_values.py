@@ -41,6 +41,8 @@ class ValueContract(ContractBase):
         """A message's metadata holds whatever an entry can, short of some nesting."""
         if value == VALUES["nesting of 200"]:
             value = value[0][0][0][0]  # the message's own record is around it
+        if isinstance(value, str):
+            value = value[:1_000_000]  # and so is the size limit of a server
         session = self.session()
         session.append({"role": "user", "content": "hi", "x": value})
         (message,) = session.messages()

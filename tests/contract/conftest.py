@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from botwire.stores import open_store
 
 
 class Clock:
@@ -24,3 +25,15 @@ class Clock:
 def clock() -> Clock:
     """The clock of the store under test."""
     return Clock()
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The URL of a real server on a real socket, the store behind it, and that store's clock."""
+    from botwire.server import serve_in_thread
+
+    clock = Clock()
+    store = open_store("memory://", clock=clock)
+    with serve_in_thread(store) as url:
+        yield url, store, clock
+    store.close()
