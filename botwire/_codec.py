@@ -19,6 +19,7 @@ MAX_VALUE_BYTES = 256 * 1024 * 1024
 MAX_DEPTH = 200
 """Deepest nesting of a value: far below what any supported Python's JSON parser refuses."""
 
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -108,7 +109,7 @@ def _load(text: str) -> Any:
         return json.loads(text, parse_int=_parse_long_int, parse_constant=_refuse_constant)
 
 
-def _check(value: Any, what: str) -> None:
+def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kinds of values: it runs for every write
     """Refuse whatever would not come back as it went in.
 
     Walks with an explicit stack, level by level; paths are only built for what is refused.
@@ -130,11 +131,7 @@ def _check(value: Any, what: str) -> None:
                     if type(child) not in _SCALARS or type(child) is float:
                         below.append((child, row, key))
             elif kind is list:
-                below.extend(
-                    (child, row, index)
-                    for index, child in enumerate(item)
-                    if type(child) not in _SCALARS or type(child) is float
-                )
+                below.extend((child, row, index) for index, child in enumerate(item) if type(child) not in _SCALARS or type(child) is float)
             elif kind is float:
                 if not math.isfinite(item):
                     raise InvalidValue(f"{_path(row, what)}: {item!r} has no JSON form; use None or text")

@@ -18,6 +18,8 @@
     ├── StoreCorrupt                         what is stored cannot be read back
     ├── StoreIncompatible                    not botwire's file, or written by a newer botwire
     └── MissingExtra (ImportError)           an optional dependency is not installed
+
+Each has a stable ``code`` for programs.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def decode_message(body: str, seq: int, appended_at: datetime, where: str) -> Me
     what = f"message {seq} of {where}"
     record = decode(body, what)
     try:
-        calls = [ToolCall(call.get("id"), call["name"], call.get("arguments", ""), call.get("extra", {})) for call in record.get("tool_calls", ())]
+        calls = [_call_from_record(call) for call in record.get("tool_calls", ())]
         return Message(
             record["role"],
             record["content"],
@@ -226,6 +226,10 @@ def _call_record(call: ToolCall) -> dict[str, Any]:
     return record
 
 
+def _call_from_record(record: dict[str, Any]) -> ToolCall:
+    return ToolCall(record.get("id"), record["name"], record.get("arguments", ""), record.get("extra", {}))
+
+
 def _call_from_dict(shape: Any) -> ToolCall:
     members = dict(_expect(shape, dict, "tool_calls[]"))
     identifier = members.pop("id", None)
@@ -250,7 +254,7 @@ def _check_message(message: Message) -> None:
     if message.content is not None and not isinstance(message.content, str):
         for index, part in enumerate(_expect(message.content, list, "content")):
             if type(part) is not dict or not isinstance(cast("Any", part).get("type"), str):
-                raise InvalidValue(f"content[{index}] must be a dict with a 'type', not {shown(part, 60)}")
+                raise InvalidValue(f"content[{index}] must be a dict with a 'type', not {shown(cast('Any', part), 60)}")
     for member in ("name", "tool_call_id", "id"):
         value = getattr(message, member)
         if value is not None and not isinstance(value, str):

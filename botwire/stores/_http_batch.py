@@ -42,7 +42,7 @@ def operations_to_body(operations: Sequence[Operation], request_id: str | None) 
     return encode_utf8(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
-def _record(operation: Operation) -> dict[str, Any]:
+def _record(operation: Operation) -> dict[str, Any]:  # noqa: C901, PLR0911 - a table of all operations
     match operation:
         case Set(key, value, if_version, ttl):
             return {"op": "set", "key": key, "value": value, "if_version": if_version, "ttl": _ttl(ttl)}
