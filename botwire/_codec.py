@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import MAX_EMAX, MAX_PREC, Context, Decimal
 from typing import Any, cast
 
@@ -38,8 +39,8 @@ _CURES = {
     "OrderedDict": "use dict()",
     "defaultdict": "use dict()",
 }
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _encode_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX)
 
@@ -65,8 +66,12 @@ def encode(value: Any, what: str = "value", max_bytes: int = MAX_VALUE_BYTES) ->
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:  # a lone surrogate: JSON can escape it, UTF-8 cannot hold it
-        text = _encode_ascii(value)
-        size = len(text)
+        if _PAIR.search(text):
+            where = _place_of_pair(value, what) or what
+            message = f"{where}: a surrogate pair in two characters would come back as one; decode the text it came from as UTF-16"
+            raise InvalidValue(message) from None
+        utf8 = text.encode("utf-8", "backslashreplace")
+        text, size = utf8.decode(), len(utf8)
     if size > max_bytes:
         raise ValueTooLarge(f"{what} is {size:,} bytes of JSON, over the limit of {max_bytes:,}; split it over several keys")
     return text
@@ -159,6 +164,18 @@ def _path(row: tuple[Any, Any, Any], what: str) -> str:
     if len(parts) > 12:
         parts[4:-4] = ["…"]
     return what + "".join(reversed(parts))
+
+
+def _place_of_pair(item: Any, where: str) -> str | None:
+    if isinstance(item, str):
+        return where if _PAIR.search(item) else None
+    children: list[tuple[str, Any]] = []
+    if isinstance(item, dict):
+        members = cast("dict[str, Any]", item)
+        children = [(f"{where}, a dict key", key) for key in members] + [(f"{where}[{key!r:.60}]", child) for key, child in members.items()]
+    elif isinstance(item, list):
+        children = [(f"{where}[{index}]", child) for index, child in enumerate(cast("list[Any]", item))]
+    return next((found for place, child in children if (found := _place_of_pair(child, place))), None)
 
 
 def _encode_long_ints(value: Any) -> str:
