@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     "NUL in text": "a\0b",
     "control characters": "".join(map(chr, range(32))) + "\x7f\x85\u2028",
     "lone surrogates": ["\ud800", "x\udfff y", {"\udc80": "\U0001f600"}],
+    "a lone surrogate beside an int of 5,000 digits": ["é\ud800\\", 10**4_999],
     "surrogate pair's halves, apart": "\ud83d" + " " + "\ude00",
     "emoji and the last code point": "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0010ffff",
     "combining characters stay as they are": ["é", "e\u0301"],
@@ -76,6 +77,7 @@ BAD_VALUES: dict[str, tuple[Any, str]] = {
     "text of a subclass": (type("Text", (str,), {})("x"), ""),
     "int of a subclass": (type("Int", (int,), {})(1), ""),
     "dict of a subclass": ([type("Dict", (dict,), {})()], "[0]"),
+    "a surrogate pair in two characters": ({"a": ["x", "\ud83d\ude00"]}, "['a'][1]"),
     "nesting of 300": (nested(300), "[0]"),
     "a list that holds itself": (_holding_itself(), ""),
 }
