@@ -15,7 +15,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem }
 h3 { margin: 2rem 0 .25rem } code, pre { font: 14px/1.45 ui-monospace, monospace }
 pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; border-radius: 6px }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
 .method { color: var(--mark); font-weight: 700; text-transform: uppercase } nav a { display: inline-block; margin-right: 1rem }
 details { margin: .5rem 0 } summary { cursor: pointer }
 """
@@ -38,7 +39,8 @@ def _template() -> str:
         f"<title>botwire {escape(info['version'])}</title><style>{_STYLE}</style></head><body>"
         f"<h1>botwire</h1><p>{escape(info['summary'])}, version {escape(info['version'])}. "
         f'{_code(info["description"])} The same as a document for programs: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"<nav>{links}</nav><h2>Requests</h2>{''.join(map(_section, ROUTES))}<h2>Problems</h2>{_problems()}<h2>Types</h2>{_types()}</body></html>"
+        f"<nav>{links}</nav><h2>Requests</h2>{''.join(map(_section, ROUTES))}"
+        f"<h2>Problems</h2>{_problems()}<h2>Types</h2>{_types()}</body></html>"
     )
 
 

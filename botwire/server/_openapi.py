@@ -144,7 +144,8 @@ def document() -> dict[str, Any]:
             "summary": "Persistent memory for AI agents",
             "description": "Names in paths are percent-encoded whole: `/` is `%2F`. Errors are problem documents (RFC 9457) with a stable "
             "`code`. `POST /records/{namespace}`, which botwire's own client uses, takes what `POST /batch/{namespace}` takes, with every "
-            "value, message and metadata as its stored JSON text in a string, and the Idempotency-Key as a member request_id; no schema can say what such a string must hold.",
+            "value, message and metadata as its stored JSON text in a string, and the Idempotency-Key as a member request_id; "
+            "no schema can say what such a string must hold.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
