@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+
 from botwire.server import serve_in_thread
 from botwire.stores import Store, open_store
 

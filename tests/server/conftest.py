@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from botwire.server import serve_in_thread
 from botwire.stores import Store, open_store
 

@@ -11,6 +11,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+
 from botwire._errors import BotWireError
 from botwire._wire import error_of
 from botwire.server._app import _routes

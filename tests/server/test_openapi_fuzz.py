@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import schemathesis
-from botwire.server import serve_in_thread
-from botwire.server._openapi import ROUTES, Route
-from botwire.stores import open_store
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
+
+from botwire.server import serve_in_thread
+from botwire.server._openapi import ROUTES, Route
+from botwire.stores import open_store
 
 CONFIG = """
 [checks.positive_data_acceptance]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from botwire import Closed, StoreFull, VersionConflict
 from botwire.server._queue import WriteQueue
 from botwire.stores import Batch, Set
@@ -41,7 +42,7 @@ async def begin(queue: WriteQueue, *namespaces: str) -> list[asyncio.Task[Any]]:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is a state, not an event
             await asyncio.sleep(0.001)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from botwire import BotWireError, InvalidValue
 from botwire.server import serve
 from botwire.stores import open_store
@@ -165,7 +166,8 @@ def test_twenty_servers_leave_nothing_behind(store: Any) -> None:
     from botwire.server import serve_in_thread
 
     def count() -> int:
-        return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        folder = Path("/proc/self/fd")
+        return len(list(folder.iterdir())) if folder.is_dir() else 0
 
     with serve_in_thread(store):
         pass
