@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from botwire.cli import _exit
 from botwire.cli._demo import register as register_demo
 from botwire.cli._entries import register as register_entries
 from botwire.cli._options import AsJson, Debug, Namespace, Options, Timeout, Token, Url, help_text
-from botwire.cli._output import complain, out
+from botwire.cli._output import complain, drop_output, out
 from botwire.cli._sessions import register as register_sessions
 from botwire.cli._store import register as register_store
 from botwire.cli._transfer import register as register_transfer
@@ -70,12 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_text(stream)
+    status = _run(given)
     try:
-        status = _run(given)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _exit.OK
+    except BrokenPipeError:
+        drop_output()
     return status
 
 
@@ -83,12 +81,11 @@ def _run(arguments: list[str]) -> int:
     try:
         status: Any = app(arguments, prog_name="botwire", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("\nbotwire: interrupted\n")
-        return _exit.INTERRUPTED
-    except BrokenPipeError:
-        raise
+        status = _exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line
         return _fail(error, arguments)
+    if status == _exit.INTERRUPTED:
+        complain("interrupted", "interrupted", as_json="--json" in arguments)
     return status if isinstance(status, int) else _exit.OK
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from botwire.cli._output import drop_output
 from botwire.stores._open import resolve_url
 
 if TYPE_CHECKING:
@@ -114,7 +115,11 @@ def command(
 
         def run(context: typer.Context, **values: Any) -> int | None:
             options = Options(**{option: values.pop(option) for option in common})
-            return function(options.over(context.obj or Options()), **values)
+            try:
+                return function(options.over(context.obj or Options()), **values)
+            except BrokenPipeError:  # whoever read the output has seen enough
+                drop_output()
+                return None
 
         shared = [_parameter(option, annotation) for option, annotation in common.items()]
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

@@ -7,6 +7,7 @@ turn the direction of writing are shown as escapes. Nothing stored is ever taken
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -61,6 +62,11 @@ def stdout_is_terminal() -> bool:
 def out(text: str = "", end: str = "\n") -> None:
     """Print to standard output."""
     sys.stdout.write(text + end)
+
+
+def drop_output() -> None:
+    """Send what is still to be printed nowhere: nobody reads it any more, and Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from botwire._version import __version__
 from botwire.cli import _exit
 from botwire.cli._figures import figures_of, iter_namespaces
 from botwire.cli._options import Options, command
-from botwire.cli._output import Column, console, out, out_json, out_table, safe_line, size_text, styled
+from botwire.cli._output import Column, console, note, out, out_json, out_table, safe_line, size_text, styled
 
 if TYPE_CHECKING:
     from botwire.stores import Store
@@ -143,7 +144,13 @@ def serve(
         raise typer.BadParameter("--store and --url are two names of one thing; give one of them")
     settings = {"max_value_bytes": max_value_bytes, "max_batch_bytes": max_batch_bytes}
     url = store if store is not None else options.url
-    run(url, host=host, port=port, no_auth=no_auth, allow_hosts=allow_hosts or (), ready=_tell_ready, **settings)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes what it took on, then gets the signal again
+    try:
+        run(url, host=host, port=port, no_auth=no_auth, allow_hosts=allow_hosts or (), ready=_tell_ready, **settings)
+    except KeyboardInterrupt:
+        note("botwire: stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return _exit.OK
 
 

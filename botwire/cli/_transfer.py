@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
-from botwire._errors import InvalidValue
+from botwire._errors import BotWireError, InvalidValue
 from botwire._names import check_name, check_prefix
 from botwire.cli import _exit
 from botwire.cli._options import Options, command
@@ -66,15 +66,15 @@ def export(
         raise typer.BadParameter("--resume goes with a file, and without --force")
     store = options.store()
     with _target(file, resume, force) as target:
-        total = _count(store, chosen, prefix) if sys.stderr.isatty() else None
-        with progress("exporting", total, in_bytes=False) as step:
+        wanted = sys.stderr.isatty() and not (file == "-" and sys.stdout.isatty())  # a bar amid the lines helps nobody
+        total = _count(store, chosen, prefix) if wanted else None
+        with progress("exporting", total, in_bytes=False, wanted=wanted) as step:
             done = export_store(store, target, namespaces=chosen, prefix=prefix, resume=resume, on_line=lambda _: step(1))
     counts = {"entries": done.entries, "sessions": done.sessions, "messages": done.messages}
     if options.json and file != "-":
         out_json({"file": file, **counts})
     elif not options.json:
-        was = "was complete already" if done.already else f"from {store.url}"
-        note(f"exported {_counts_text(counts)} {was}")
+        note(f"{f'{file} was complete already:' if done.already else f'exported from {store.url}:'} {_counts_text(counts)}")
     return _exit.OK
 
 
@@ -168,8 +168,12 @@ def import_(
     if verify and (file == "-" or keep):
         raise typer.BadParameter("--verify reads the file again and compares all of it: give a file, and not --keep")
     store = options.store()
-    with _reading("importing", file) as (lines, step):
-        done = import_store(store, lines, namespaces=chosen, keep=keep, skip_bad=skip_bad, on_line=step)
+    try:
+        with _reading("importing", file) as (lines, step):
+            done = import_store(store, lines, namespaces=chosen, keep=keep, skip_bad=skip_bad, on_line=step)
+    except (BotWireError, KeyboardInterrupt):
+        note("botwire: the import is not complete; once the cause is gone, it can simply be run again")
+        raise
     compared = _verify(store, file, chosen) if verify else None
     (_print_json if options.json else _print_import)(done, compared, store.url)
     return _exit.OK if done.ok and (compared is None or not compared.different) else _exit.PROBLEM
