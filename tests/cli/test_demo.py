@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +21,6 @@ def test_the_demo_shows_that_nothing_is_lost(process, need, tmp_path) -> None:
     began = time.monotonic()
     ran = process("demo", "--json", BOTWIRE_URL=f"sqlite://{tmp_path / 'mine.db'}")
     assert ran.returncode == 0, ran.stderr
-    import json
-
     shown = json.loads(ran.stdout)
     assert shown["ok"]
     assert [(step["name"], step["store"]) for step in shown["steps"]] == [
@@ -35,8 +36,7 @@ def test_the_demo_shows_that_nothing_is_lost(process, need, tmp_path) -> None:
     assert time.monotonic() - began < 120  # under a minute on a machine of its own
 
 
-def test_the_demo_is_told_to_people_too(terminal, monkeypatch) -> None:
-    monkeypatch.setenv("BOTWIRE_DEMO_IGNORED", "1")
+def test_the_demo_is_told_to_people_too(terminal) -> None:
     shown = terminal("demo")
     assert shown.status == 0
     assert "kill -9" in shown.out
@@ -69,7 +69,7 @@ def test_a_process_that_fails_is_told_with_its_last_words() -> None:
             worker.line()
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="not applicable: no /proc to look for processes in")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="not applicable: no /proc to look for processes in")
 def test_no_process_outlives_a_demo_that_is_killed(need, tmp_path) -> None:
     need.module("uvicorn")
     marker = f"botwire-orphan-test-{os.getpid()}"
@@ -93,11 +93,8 @@ def test_no_process_outlives_a_demo_that_is_killed(need, tmp_path) -> None:
 def having(marker: str) -> list[str]:
     """The processes whose command line holds the marker."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                if marker.encode() in file.read():
-                    found.append(pid)
-        except OSError:
-            pass
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):  # it may have ended meanwhile
+            if folder.name.isdigit() and marker.encode() in (folder / "cmdline").read_bytes():
+                found.append(folder.name)
     return found
