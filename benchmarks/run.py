@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.measure import Patience
 from bench.settings import Settings
 from bench.table import Row, absent, render
 
@@ -25,6 +26,7 @@ TOPICS = ("startup", "entries", "sessions", "listing", "server", "writers")
 def main() -> int:
     """Run what was asked for; 1 if ``--check`` is given and a bar is missed."""
     options = _options()
+    Patience.left = options.patient
     if importlib.util.find_spec("botwire") is None:
         sys.exit("botwire is not installed here: run `pip install -e '.[server]'` in the repository first")
     started = time.time()
@@ -46,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds and small sizes: shows that it runs, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
     parser.add_argument("--dir", metavar="FOLDER", help="where to put the files; a real disk (default: the system's temporary folder)")
+    parser.add_argument("--patient", type=float, default=0, metavar="SECONDS", help="wait so long in all for other programs to be quiet")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     return parser.parse_args()
 

@@ -116,7 +116,8 @@ class AsyncMemory:
 
     async def close(self) -> None:
         """See ``Memory.close``."""
-        native = await asyncio.get_running_loop().run_in_executor(_workers(), self._source.close)
+        loop = asyncio.get_running_loop()
+        native = await loop.run_in_executor(_workers(), self._source.close, loop)
         if native is not None:
             await native.close()
 

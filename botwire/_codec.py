@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import MAX_EMAX, MAX_PREC, Context, Decimal
 from typing import Any, cast
 
-from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge
+from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge, shown
 
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 """Largest value or message a store takes, in bytes of JSON text as UTF-8; a server may set less."""
 
 MAX_DEPTH = 200
 """Deepest nesting of a value: far below what any supported Python's JSON parser refuses."""
+
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
@@ -37,8 +39,8 @@ _CURES = {
     "OrderedDict": "use dict()",
     "defaultdict": "use dict()",
 }
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _encode_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX)
 
@@ -64,8 +66,12 @@ def encode(value: Any, what: str = "value", max_bytes: int = MAX_VALUE_BYTES) ->
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:  # a lone surrogate: JSON can escape it, UTF-8 cannot hold it
-        text = _encode_ascii(value)
-        size = len(text)
+        if _PAIR.search(text):
+            where = _place_of_pair(value, what) or what
+            message = f"{where}: a surrogate pair in two characters would come back as one; decode the text it came from as UTF-16"
+            raise InvalidValue(message) from None
+        utf8 = text.encode("utf-8", "backslashreplace")
+        text, size = utf8.decode(), len(utf8)
     if size > max_bytes:
         raise ValueTooLarge(f"{what} is {size:,} bytes of JSON, over the limit of {max_bytes:,}; split it over several keys")
     return text
@@ -108,7 +114,7 @@ def _load(text: str) -> Any:
         return json.loads(text, parse_int=_parse_long_int, parse_constant=_refuse_constant)
 
 
-def _check(value: Any, what: str) -> None:
+def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kinds of values: it runs for every write
     """Refuse whatever would not come back as it went in.
 
     Walks with an explicit stack, level by level; paths are only built for what is refused.
@@ -126,22 +132,23 @@ def _check(value: Any, what: str) -> None:
             if kind is dict:
                 for key, child in item.items():
                     if type(key) is not str:
-                        raise InvalidValue(f"{_path(row, what)}: the dict key {key!r:.60} is {_a(key)}, not str; JSON keys are text")
+                        raise InvalidValue(f"{_path(row, what)}: the dict key {shown(key, 60)} is {_a(key)}, not str; JSON keys are text")
                     if type(child) not in _SCALARS or type(child) is float:
                         below.append((child, row, key))
             elif kind is list:
-                below.extend(
-                    (child, row, index)
-                    for index, child in enumerate(item)
-                    if type(child) not in _SCALARS or type(child) is float
-                )
+                below.extend((child, row, index) for index, child in enumerate(item) if type(child) not in _SCALARS or type(child) is float)
             elif kind is float:
                 if not math.isfinite(item):
                     raise InvalidValue(f"{_path(row, what)}: {item!r} has no JSON form; use None or text")
             elif kind not in _SCALARS:
                 cure = _CURES.get(kind.__name__, "convert it to dicts, lists, text and numbers")
                 raise InvalidValue(f"{_path(row, what)}: {_a(item)} would not come back as it is; {cure}")
-        level = below
+        level = _each_once(below)
+
+
+def _each_once(rows: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
+    """Of very many rows those of different objects: in a list that holds itself twice they would double level by level."""
+    return rows if len(rows) < 5_000 else list({id(row[0]): row for row in rows}.values())
 
 
 def _a(item: Any) -> str:
@@ -152,15 +159,27 @@ def _a(item: Any) -> str:
 def _path(row: tuple[Any, Any, Any], what: str) -> str:
     parts: list[str] = []
     while row[1] is not None:
-        parts.append(f"[{row[2]!r:.60}]")
+        parts.append(f"[{shown(row[2], 60)}]")
         row = row[1]
     if len(parts) > 12:
         parts[4:-4] = ["…"]
     return what + "".join(reversed(parts))
 
 
+def _place_of_pair(item: Any, where: str) -> str | None:
+    if isinstance(item, str):
+        return where if _PAIR.search(item) else None
+    children: list[tuple[str, Any]] = []
+    if isinstance(item, dict):
+        members = cast("dict[str, Any]", item)
+        children = [(f"{where}, a dict key", key) for key in members] + [(f"{where}[{key!r:.60}]", child) for key, child in members.items()]
+    elif isinstance(item, list):
+        children = [(f"{where}[{index}]", child) for index, child in enumerate(cast("list[Any]", item))]
+    return next((found for place, child in children if (found := _place_of_pair(child, place))), None)
+
+
 def _encode_long_ints(value: Any) -> str:
-    """Python limits int-to-text at 4,300 digits against slow conversions; Decimal has no such limit.
+    """Python limits int-to-text against slow conversions, at 4,300 digits or as few as 640; Decimal has no such limit.
 
     Each long int leaves a mark in its place that no other text in the value contains.
     """
@@ -173,7 +192,7 @@ def _encode_long_ints(value: Any) -> str:
 
 
 def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
-    if type(item) is int and item.bit_length() > 14_000:
+    if type(item) is int and item.bit_length() > 2_000:
         digits.append(str(Decimal(item)))
         return mark
     if isinstance(item, list):
@@ -184,4 +203,4 @@ def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
 
 
 def _parse_long_int(text: str) -> int:
-    return int(text) if len(text) < 4_000 else int(_EXACT.create_decimal(text))
+    return int(text) if len(text) < 600 else int(_EXACT.create_decimal(text))

@@ -9,7 +9,7 @@ from typing import Any
 
 from botwire import _codec
 from botwire._codec import encode
-from botwire._errors import InvalidName, InvalidValue, VersionConflict
+from botwire._errors import InvalidName, InvalidValue, VersionConflict, shown
 from botwire._names import check_count, check_name, check_prefix, check_request_id, check_version, ttl_to_us
 from botwire._plan import Plan, back_off, write, write_one
 from botwire._records import Entry, SearchHit, SessionInfo, decode_value
@@ -107,7 +107,7 @@ class EntryPlans:
 
     def increment(self, key: str, by: float, request_id: str | None) -> Plan[Any]:
         if type(by) not in (int, float):
-            raise InvalidValue(f"by must be an int or a float, not {type(by).__name__}: {by!r:.80}")
+            raise InvalidValue(f"by must be an int or a float, not {type(by).__name__}: {shown(by)}")
         changed = yield from self._change(key, Change(key, "increment", encode(by, "by")), request_id)
         return decode_value(changed.answer, self.namespace, key)
 
@@ -179,7 +179,7 @@ def split_glob(prefix: str) -> tuple[str, re.Pattern[str] | None]:
         InvalidName: if no key could match.
     """
     if not isinstance(prefix, str):
-        raise InvalidName(f"prefix must be a str, not {type(prefix).__name__}: {prefix!r:.80}")
+        raise InvalidName(f"prefix must be a str, not {type(prefix).__name__}: {shown(prefix)}")
     literal, star, _ = prefix.partition("*")
     if not star or prefix == literal + "*":
         return check_prefix(literal), None
@@ -189,5 +189,5 @@ def split_glob(prefix: str) -> tuple[str, re.Pattern[str] | None]:
 
 def _names(keys: Iterable[str]) -> list[str]:
     if isinstance(keys, str):
-        raise InvalidName(f"keys must be several keys, not the one text {keys!r:.80}; put it in a list")
-    return [check_name(key, "key") for key in dict.fromkeys(keys)]
+        raise InvalidName(f"keys must be several keys, not the one text {shown(keys)}; put it in a list")
+    return list(dict.fromkeys([check_name(key, "key") for key in keys]))

@@ -18,9 +18,19 @@
     ├── StoreCorrupt                         what is stored cannot be read back
     ├── StoreIncompatible                    not botwire's file, or written by a newer botwire
     └── MissingExtra (ImportError)           an optional dependency is not installed
+
+Each has a stable ``code`` for programs.
 """
 
 from __future__ import annotations
+
+
+def shown(value: object, chars: int = 80) -> str:
+    """What a message shows of something that the caller gave: its repr, cut short."""
+    try:
+        return repr(value)[:chars]
+    except Exception:  # noqa: BLE001 - an int of more digits than Python turns into text, say; the error at hand matters more
+        return f"<{type(value).__name__}>"
 
 
 class BotWireError(Exception):

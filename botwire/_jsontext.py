@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 from botwire._codec import MAX_DEPTH
 from botwire._errors import InvalidValue
@@ -162,8 +162,8 @@ def _check_depth(value: Any, what: str) -> None:
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for item in level:
-            children = item.values() if isinstance(item, dict) else item
-            below.extend(child for child in children if isinstance(child, (dict, list)))
+            children = cast("dict[str, Any]", item).values() if isinstance(item, dict) else item
+            below.extend(child for child in children if type(child) in (dict, list))
         if not below:
             return
         level = below

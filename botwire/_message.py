@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from botwire._codec import MAX_VALUE_BYTES, decode, encode
-from botwire._errors import InvalidValue, StoreCorrupt
+from botwire._errors import InvalidValue, StoreCorrupt, shown
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -199,7 +199,7 @@ def decode_message(body: str, seq: int, appended_at: datetime, where: str) -> Me
     what = f"message {seq} of {where}"
     record = decode(body, what)
     try:
-        calls = [ToolCall(call.get("id"), call["name"], call.get("arguments", ""), call.get("extra", {})) for call in record.get("tool_calls", ())]
+        calls = [_call_from_record(call) for call in record.get("tool_calls", ())]
         return Message(
             record["role"],
             record["content"],
@@ -226,6 +226,10 @@ def _call_record(call: ToolCall) -> dict[str, Any]:
     return record
 
 
+def _call_from_record(record: dict[str, Any]) -> ToolCall:
+    return ToolCall(record.get("id"), record["name"], record.get("arguments", ""), record.get("extra", {}))
+
+
 def _call_from_dict(shape: Any) -> ToolCall:
     members = dict(_expect(shape, dict, "tool_calls[]"))
     identifier = members.pop("id", None)
@@ -246,35 +250,38 @@ def _call_from_dict(shape: Any) -> ToolCall:
 
 def _check_message(message: Message) -> None:
     if message.role not in ROLES:
-        raise InvalidValue(f"role must be one of {', '.join(ROLES)}, not {message.role!r:.60}")
+        raise InvalidValue(f"role must be one of {', '.join(ROLES)}, not {shown(message.role, 60)}")
     if message.content is not None and not isinstance(message.content, str):
         for index, part in enumerate(_expect(message.content, list, "content")):
             if type(part) is not dict or not isinstance(cast("Any", part).get("type"), str):
-                raise InvalidValue(f"content[{index}] must be a dict with a 'type', not {part!r:.60}")
+                raise InvalidValue(f"content[{index}] must be a dict with a 'type', not {shown(cast('Any', part), 60)}")
     for member in ("name", "tool_call_id", "id"):
         value = getattr(message, member)
         if value is not None and not isinstance(value, str):
-            raise InvalidValue(f"{member} must be text or None, not {type(value).__name__}: {value!r:.60}")
+            raise InvalidValue(f"{member} must be text or None, not {type(value).__name__}: {shown(value, 60)}")
     for member in ("metadata", "native", "extra"):
         _expect(getattr(message, member), dict, member)
-    for call in message.tool_calls:
+    for call in _expect(message.tool_calls, list, "tool_calls"):
         _check_call(call)
+    if message.created_at is not None:
+        _expect(message.created_at, datetime, "created_at")
 
 
 def _check_call(call: ToolCall) -> None:
     if not isinstance(cast("Any", call), ToolCall):
         raise InvalidValue(f"tool_calls must hold ToolCall objects, not {type(call).__name__}")
     if not isinstance(cast("Any", call.name), str):
-        raise InvalidValue(f"a tool call needs the tool's name as text, not {call.name!r:.60}")
+        raise InvalidValue(f"a tool call needs the tool's name as text, not {shown(call.name, 60)}")
     if call.id is not None and not isinstance(cast("Any", call.id), str):
-        raise InvalidValue(f"a tool call's id must be text or None, not {call.id!r:.60}")
+        raise InvalidValue(f"a tool call's id must be text or None, not {shown(call.id, 60)}")
     if not isinstance(cast("Any", call.arguments), (str, dict)):
         raise InvalidValue(f"a tool call's arguments must be JSON text or a dict, not {type(call.arguments).__name__}")
+    _expect(call.extra, dict, "a tool call's extra")
 
 
 def _expect(value: Any, kind: type, what: str) -> Any:
     if not isinstance(value, kind):
-        raise InvalidValue(f"{what} must be a {kind.__name__}, not {type(value).__name__}: {value!r:.60}")
+        raise InvalidValue(f"{what} must be a {kind.__name__}, not {type(value).__name__}: {shown(value, 60)}")
     return value
 
 

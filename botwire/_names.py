@@ -6,7 +6,7 @@ import math
 import re
 from datetime import timedelta
 
-from botwire._errors import InvalidName, InvalidValue
+from botwire._errors import InvalidName, InvalidValue, shown
 
 MAX_NAME_BYTES = 512
 """Longest namespace, key, session id or agent, in bytes of UTF-8."""
@@ -36,18 +36,18 @@ def check_name(name: object, what: str) -> str:
 
 def _check_unusual(name: object, what: str) -> str:
     if not isinstance(name, str):
-        raise InvalidName(f"{what} must be a str, not {type(name).__name__}: {name!r:.80}")
+        raise InvalidName(f"{what} must be a str, not {type(name).__name__}: {shown(name)}")
     name = str.__str__(name)  # of a subclass, an enum say, only the text is kept
     if not name:
         raise InvalidName(f"{what} must not be empty")
     if name in (".", ".."):
         raise InvalidName(f"{what} must not be {name!r}: every URL library reads it as a path step")
     if found := _CONTROL.search(name):
-        raise InvalidName(f"{what} holds the control character {found[0]!r} at position {found.start()}: {name!r:.80}")
+        raise InvalidName(f"{what} holds the control character {found[0]!r} at position {found.start()}: {shown(name)}")
     if found := _SURROGATE.search(name):
         raise InvalidName(f"{what} holds a lone surrogate {found[0]!r} at position {found.start()}, which is not text")
     if (size := len(name.encode())) > MAX_NAME_BYTES:
-        raise InvalidName(f"{what} is {size} bytes of UTF-8, over the limit of {MAX_NAME_BYTES}: {name!r:.80}")
+        raise InvalidName(f"{what} is {size} bytes of UTF-8, over the limit of {MAX_NAME_BYTES}: {shown(name)}")
     return name
 
 
@@ -77,11 +77,11 @@ def ttl_to_us(ttl: object) -> int | None:
         return None
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise InvalidValue(f"ttl must be seconds (a number) or a timedelta, not {type(ttl).__name__}: {ttl!r:.80}")
+        raise InvalidValue(f"ttl must be seconds (a number) or a timedelta, not {type(ttl).__name__}: {shown(ttl)}")
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise InvalidValue(f"ttl must be a finite number of seconds, not {seconds!r}; None means forever")
     if seconds <= 0:
-        raise InvalidValue(f"ttl must be over zero seconds, not {seconds!r:.80}; delete() removes at once, None means forever")
+        raise InvalidValue(f"ttl must be over zero seconds, not {shown(seconds)}; delete() removes at once, None means forever")
     if seconds > MAX_TTL_SECONDS:
         raise InvalidValue(f"ttl is over a hundred years ({MAX_TTL_SECONDS} s); it counts in seconds, and None means forever")
     return max(1, round(seconds * 1_000_000))
@@ -96,7 +96,7 @@ def check_version(if_version: object) -> int | None:
     if if_version is None:
         return None
     if type(if_version) is not int:
-        raise InvalidValue(f"if_version must be an int (0 means: only if absent), not {type(if_version).__name__}: {if_version!r:.80}")
+        raise InvalidValue(f"if_version must be an int (0 means: only if absent), not {type(if_version).__name__}: {shown(if_version)}")
     if not 0 <= if_version < 1 << 63:
         raise InvalidValue("if_version must be 0 (only if absent) or a version that a write returned")
     return if_version
@@ -109,9 +109,9 @@ def check_count(number: object, what: str, least: int = 0) -> int:
         InvalidValue: otherwise, naming it by ``what``.
     """
     if type(number) is not int:
-        raise InvalidValue(f"{what} must be an int, not {type(number).__name__}: {number!r:.80}")
+        raise InvalidValue(f"{what} must be an int, not {type(number).__name__}: {shown(number)}")
     if not least <= number < 1 << 63:
-        raise InvalidValue(f"{what} must be {least} or more, not {number!r:.40}")
+        raise InvalidValue(f"{what} must be {least} or more, not {shown(number, 40)}")
     return number
 
 

@@ -76,9 +76,7 @@ class SessionPlans:
                 return None if info is None else SessionInfo.from_log(info), self.readable(rows)
 
     def page_after(self, after: int | None, before: int | None = None, limit: int = PAGE) -> Plan[LogPage]:
-        return (
-            yield lambda store: store.read_log(self.namespace, self.session_id, self.agent, after=after, before=before, limit=limit)
-        )
+        return (yield lambda store: store.read_log(self.namespace, self.session_id, self.agent, after=after, before=before, limit=limit))
 
     def read_row(self, row: LogRow) -> Message:
         return decode_message(row.body, row.seq, to_datetime(row.created_at), self.where)

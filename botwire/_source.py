@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
-from botwire._errors import Closed, InvalidValue
+from botwire._errors import Closed, InvalidValue, shown
 from botwire.stores._open import open_store, resolve_url
 from botwire.stores._protocol import Store
 
@@ -48,7 +48,7 @@ class Source:
         if store is not None and url is not None:
             raise InvalidValue("give url= or store=, not both")
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise InvalidValue(f"timeout must be a number of seconds over zero, not {timeout!r:.80}")
+            raise InvalidValue(f"timeout must be a number of seconds over zero, not {shown(timeout)}")
         self.url, self.token, self.timeout = url, token, timeout
         self.store = store
         self._shared: _Shared | None = None
@@ -90,10 +90,10 @@ class Source:
                 natives[loop] = make()
             return natives[loop]
 
-    def close(self) -> Any:
+    def close(self, loop: AbstractEventLoop | None = None) -> Any:
         """Give the store back; the last to do so closes it, if it was opened here.
 
-        Returns the running loop's native async side if it is now to be closed.
+        Returns the native async side of ``loop`` if it is now to be closed.
         """
         self.closed, self.store = True, None
         shared, self._shared = self._shared, None
@@ -107,7 +107,7 @@ class Source:
                 del _stores[key]
         if shared.store is not None:
             shared.store.close()
-        return shared.natives.pop(_running_loop(), None) if shared.natives else None
+        return None if loop is None else shared.natives.pop(loop, None)
 
 
 def _running_loop() -> Any:

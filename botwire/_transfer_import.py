@@ -144,9 +144,13 @@ def compare_store(
 ) -> Compared:
     """Whether a store holds, exactly, what an export does; what has expired since is counted apart. Bad lines are passed over."""
     found = Compared()
+    last: tuple[str, str, str] | None = None
     for group in _groups(LineReader(lines, skip_bad=True, done=Imported(), on_line=on_line), namespaces):
         _compare_entries(store, group, found)
-        _compare_sessions(store, group, found)
+        for info, rows in group.sessions:
+            session = (group.namespace, info.session, info.agent)
+            _compare_session(store, group.namespace, info, rows, found, again=session == last)
+            last = session
     return found
 
 
@@ -386,15 +390,15 @@ def _compare_entries(store: Store, group: Group, found: Compared) -> None:
             found.add(f"entry {key!r} in namespace {group.namespace!r}", present.get(key) == row)
 
 
-def _compare_sessions(store: Store, group: Group, found: Compared) -> None:
-    now = time.time_ns() // 1_000
-    for info, rows in group.sessions:
-        if info.expires_at is not None and info.expires_at <= now:
-            found.expired += 1 + len(rows)
-            continue
-        where = f"session {info.session!r}{f' (agent {info.agent!r})' if info.agent else ''} in namespace {group.namespace!r}"
-        there = store.read_log(group.namespace, info.session, info.agent, last=0).info
+def _compare_session(store: Store, namespace: str, info: LogInfo, rows: list[LogRow], found: Compared, *, again: bool) -> None:
+    """``again``: these are more messages of a session that was looked at before."""
+    if info.expires_at is not None and info.expires_at <= time.time_ns() // 1_000:
+        found.expired += len(rows) + (not again)
+        return
+    where = f"session {info.session!r}{f' (agent {info.agent!r})' if info.agent else ''} in namespace {namespace!r}"
+    if not again:
+        there = store.read_log(namespace, info.session, info.agent, last=0).info
         found.add(where, there is not None and there._replace(count=0) == info)
-        have = {row.seq: row for row in _stored_messages(store, group.namespace, info, rows)}
-        for row in rows:
-            found.add(f"message {row.seq} of {where}", have.get(row.seq) == row)
+    have = {row.seq: row for row in _stored_messages(store, namespace, info, rows)}
+    for row in rows:
+        found.add(f"message {row.seq} of {where}", have.get(row.seq) == row)

@@ -22,7 +22,7 @@ kind (of sessions: how many) and the SHA-256 of all bytes before it, so that a m
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from botwire._errors import InvalidValue, StoreIncompatible
 from botwire._jsontext import check_text, decode_utf8, encode_utf8, members, quote
@@ -184,7 +184,7 @@ def _parse_header(found: dict[str, str]) -> Header:
     if namespaces is not None:
         if not isinstance(namespaces, list):
             raise InvalidValue("namespaces must be null or a list of names")
-        namespaces = tuple(check_name(name, "namespace") for name in namespaces)  # pyright: ignore[reportUnknownVariableType]
+        namespaces = tuple(check_name(name, "namespace") for name in cast("list[object]", namespaces))
     return Header(_str(found, "source"), namespaces, _str(found, "prefix"))
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote as _percent_encode
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from botwire import _errors
 from botwire._errors import (
@@ -54,6 +54,7 @@ MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 # --------------------------------------------------------------------------------------------- names
 
+_is_session_cursor = re.compile("(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})+/(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})*").fullmatch
 _malformed_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 
 
@@ -96,13 +97,15 @@ def session_cursor(session: str, agent: str) -> str:
 
 
 def parse_session_cursor(cursor: str) -> tuple[str, str]:
-    """The session and agent of a ``session_cursor``.
+    """The session and agent of a ``session_cursor``. It is but a place: there need be no such session.
 
     Raises:
-        InvalidName: if it is none.
+        InvalidValue: if it is none.
     """
+    if not _is_session_cursor(cursor):
+        raise InvalidValue("cursor must be the next_cursor that a page of sessions gave")
     session, _, agent = cursor.partition("/")
-    return decode_part(session.encode(), "cursor"), decode_part(agent.encode(), "cursor")
+    return unquote(session, errors="replace"), unquote(agent, errors="replace")
 
 
 # --------------------------------------------------------------------------------------------- times
@@ -261,15 +264,19 @@ def etag(version: int) -> str:
 
 
 def version_from_etag(tag: str) -> int:
-    """The version in a tag.
+    """The version in a tag; its quotes may be missing.
 
     Raises:
         InvalidValue: if it is not one of ours.
     """
-    digits = tag.strip()[1:-1]
-    if not re.fullmatch(r'"[0-9]{1,19}"', tag.strip()) or int(digits) >= 1 << 63:
-        raise InvalidValue('If-Match takes one version in quotes, as ETag gives it: If-Match: "3"')
-    return int(digits)
+    found = re.fullmatch(r'("?)([0-9]{1,19})\1', tag)
+    if found is None or int(found[2]) >= 1 << 63:
+        raise InvalidValue('If-Match takes one version, as ETag gives it: If-Match: "3"')
+    return int(found[2])
+
+
+is_plain_request_id = re.compile(r'("?)([!#-~]{1,255})\1').fullmatch
+"""Whether a request id can travel in the ``Idempotency-Key`` header as it is; the second group is the id."""
 
 
 # -------------------------------------------------------------------------------------------- errors
@@ -279,7 +286,7 @@ _STATUSES: dict[type[BotWireError], int] = {
     InvalidName: 400,
     InvalidValue: 400,
     VersionConflict: 412,
-    RequestConflict: 422,
+    RequestConflict: 409,
     QuotaExceeded: 429,
     Unauthorized: 401,
     Unsupported: 501,

@@ -62,7 +62,7 @@ def test_a_dependency_that_is_broken_inside_is_not_called_missing():
 
 
 def test_botwire_serve_without_its_extra_says_what_to_install_and_shows_no_traceback():
-    ended = run_without(["starlette"], "import sys\nfrom botwire.cli import main\nsys.argv[1:] = ['serve', '--port', '0']\nsys.exit(main())")
+    ended = run_without(["starlette"], "import sys\nfrom botwire.cli import main\nsys.exit(main(['serve', '--port', '0']))")
 
     assert ended.returncode not in (0, 1)
     assert "pip install 'botwire[server]'" in ended.stderr

@@ -137,6 +137,23 @@ def test_every_code_block_does_what_it_says(readme: list[Block], reader: Reader,
         reader.try_out(block)
 
 
+def test_every_file_and_folder_that_it_names_is_there(root: Path):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:tests|benchmarks|docs|examples)/[\w/.]*\w", text))
+
+    assert len(named) > 3
+    assert [name for name in named if not (root / name).exists()] == []
+
+
+def test_the_table_of_commands_has_every_command(root: Path):
+    listed = subprocess.run([sys.executable, "-m", "botwire", "--help"], capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"^│ ([a-z]+) +[A-Z]", listed, re.MULTILINE)
+    rows = "".join(re.findall(r"^\| `botwire .*?\|", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert len(commands) > 10
+    assert [name for name in commands if not re.search(rf"`(botwire )?{name}`", rows)] == []
+
+
 @pytest.mark.timeout(600)
 def test_the_command_that_installs_and_shows_works_twice_in_a_row(readme: list[Block], tmp_path: Path, root: Path):
     if "CI" not in os.environ:

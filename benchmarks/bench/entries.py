@@ -28,6 +28,9 @@ PAGE = b"\0" * 4_096
 SETS, GETS = 20, 500
 """Calls in one sample: short, so that sides change before the machine does."""
 
+LOG_FRAMES = 1_200
+"""Writes after which a new file's log has its full size: from then on it is written over, which the disk does faster."""
+
 _DISKCACHES = {"diskcache, its own settings": "", "diskcache, synchronous=FULL": "2"}
 
 
@@ -65,6 +68,8 @@ def _sets(settings: Settings, memory: Memory, bare: Bare, peers: dict[str, _Disk
     def set_by_engine(key: str) -> None:
         engine.execute(UPSERT, ("bench", key, TEXT, time.time_ns() // 1_000)).fetchall()
 
+    for fill in (lambda key: memory.set(key, VALUE), lambda key: bare.set(key, TEXT), set_by_engine):
+        _keyed(fill, settings.size(LOG_FRAMES, 1))()
     sides: dict[str, Side] = {
         "botwire": _keyed(lambda key: memory.set(key, VALUE), SETS),
         "bare `sqlite3`, same statement": _keyed(lambda key: bare.set(key, TEXT), SETS),
@@ -174,4 +179,3 @@ class _DiskCache:
         if self._process.stdout is None:
             raise RuntimeError("the worker has no output")
         return self._process.stdout.readline().strip()
-

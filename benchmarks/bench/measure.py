@@ -22,6 +22,25 @@ Side: TypeAlias = Callable[[], float]
 UNSTEADY = 0.5
 """The middle half of the ratios, over their median, from which a row is measured once more."""
 
+BUSY = 0.4
+"""CPUs kept busy by others from which it is worth waiting for a quieter moment, or measuring again."""
+
+
+class Patience:
+    """How many seconds in all may still be spent on waiting for others to finish; none unless the caller gives some."""
+
+    left = 0.0
+
+    @classmethod
+    def wait(cls) -> None:
+        """Wait until others leave the machine alone, as long as there is patience."""
+        while cls.left > 0:
+            with Load() as load:
+                time.sleep(1)
+            if load.others is None or load.others < BUSY:
+                return
+            cls.left -= 1
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -71,16 +90,24 @@ def interleave(sides: Mapping[str, Side], rounds: int, *, patience: int = 1) -> 
     Args:
         sides: what to measure, by name; the first is compared with the others.
         rounds: samples of each.
-        patience: how many times over to measure again if the ratios to the first side are unsteady.
+        patience: how many times over to measure again if the ratios to the first side are unsteady, or others were busy.
     """
-    samples = _take(sides, rounds)
-    first, *others = sides
-    while patience and any(samples.ratio(first, name).spread > UNSTEADY for name in others):
-        samples, patience = _take(sides, rounds), patience - 1
-    return samples
+    best = _take(sides, rounds)
+    while patience and _disturbed(best):
+        again, patience = _take(sides, rounds), patience - 1
+        if (again.load or 0) <= (best.load or 0) or not _disturbed(again):
+            best = again
+    return best
+
+
+def _disturbed(samples: Samples) -> bool:
+    first, *others = samples.rounds
+    crowded = Patience.left > 0 and samples.load is not None and samples.load > BUSY
+    return crowded or any(samples.ratio(first, name).spread > UNSTEADY for name in others)
 
 
 def _take(sides: Mapping[str, Side], rounds: int) -> Samples:
+    Patience.wait()
     names = list(sides)
     samples = Samples({name: [] for name in names})
     with Load() as load:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from bench.measure import Ratio
 
+CROWDED = 1.0
+"""CPUs kept busy by others from which a row's result is doubtful."""
+
 HEADINGS = ("what", "botwire", "against", "its figure", "ratio (middle half)", "bar", "result", "others' load", "note")
 
 
@@ -40,8 +43,10 @@ class Row:
 
     @property
     def result(self) -> str:
-        """``pass``, ``MISS``, or nothing."""
-        return "" if self.passed is None else "pass" if self.passed else "MISS"
+        """``pass``, ``MISS``, or nothing; with a question mark if others kept a CPU busy, so that it should be measured again."""
+        if self.passed is None:
+            return ""
+        return ("pass" if self.passed else "MISS") + ("?" if self.load is not None and self.load > CROWDED else "")
 
     def cells(self) -> tuple[str, ...]:
         """The texts of the line, in the order of the headings."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.bare import Bare
-from bench.measure import Load, Ratio, interleave
+from bench.measure import Load, Patience, Ratio, interleave
 from bench.settings import Settings, message
 from bench.table import Row, rate_text, time_text
 from botwire import Memory
@@ -121,6 +121,7 @@ def _fairness(settings: Settings, folder: Path) -> Iterator[Row]:
     seconds, writers = settings.size(3, 1), 4
     ours: list[Fairness] = []
     theirs: list[Fairness] = []
+    Patience.wait()
     with Load() as load:
         for turn in range(settings.rounds(5)):
             path = folder / f"fair{turn}.db"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from starlette.routing import Route, Router
@@ -72,7 +72,7 @@ def create_app(
     )
 
     @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncGenerator[None]:
         yield
         await service.close()
 
@@ -82,6 +82,9 @@ def create_app(
 def _routes(service: Service) -> list[Route]:
     session = "/sessions/{namespace}/{session}"
     table: dict[str, dict[str, Handler]] = {
+        "/": {"GET": _docs},
+        "/docs": {"GET": _docs},
+        "/openapi.json": {"GET": _openapi},
         "/health": {"GET": _health},
         "/check": {"GET": _check},
         "/memory": {"GET": _entries.list_namespaces},
@@ -89,6 +92,7 @@ def _routes(service: Service) -> list[Route]:
         "/memory/{namespace}/{key}": {"PATCH": _entries.merge_entry, "POST": _entries.change_entry},
         "/count/{namespace}": {"GET": _entries.count_entries},
         "/batch/{namespace}": {"POST": _entries.write_batch},
+        "/records/{namespace}": {"POST": _entries.write_records},
         "/lookup/{namespace}": {"POST": _entries.look_up},
         "/search/{namespace}": {"GET": _entries.search_entries},
         "/search/{namespace}/messages": {"GET": _sessions.search_messages},
@@ -121,3 +125,21 @@ async def _check(call: Call) -> Reply:
     call.query()
     call.service.authorize(call.headers, None, "read")
     return json_reply(encode(await call.service.run(call.service.store.check)).encode())
+
+
+async def _openapi(call: Call) -> Reply:
+    """``GET /openapi.json``."""
+    from botwire.server._openapi import document  # late: building it takes a while, and few servers are asked
+
+    return json_reply(json.dumps(await call.service.run(document)).encode())
+
+
+async def _docs(call: Call) -> Reply:
+    """``GET /docs``: the same for people."""
+    from botwire.server._docs import page
+
+    host = call.headers.get(b"host", b"127.0.0.1:8377").decode("latin-1")
+    body = (await call.service.run(page, f"http://{host}")).encode()
+    policy = b"default-src 'none'; style-src 'unsafe-inline'"
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    return 200, [*headers, (b"content-security-policy", policy)], body

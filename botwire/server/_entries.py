@@ -129,13 +129,23 @@ async def _change(call: Call, namespace: str, operation: Change, answer: str) ->
 
 async def write_batch(call: Call) -> Reply:
     """``POST /batch/{namespace}``: operations that happen together or not at all."""
+    return await _write_batch(call, as_text=False)
+
+
+async def write_records(call: Call) -> Reply:
+    """``POST /records/{namespace}``: a batch whose values, messages and metadata are their stored JSON texts, in strings."""
+    return await _write_batch(call, as_text=True)
+
+
+async def _write_batch(call: Call, as_text: bool) -> Reply:
     namespace = call.namespace("write")
-    as_text = query_as_text(call.query("as"))
+    call.query()
     refuse_conditions(call.headers)
     text = await call.body(call.service.max_batch_bytes)
     limit = call.service.max_value_bytes
-    operations: tuple[Operation, ...] = await call.parsed(text, lambda: operations_from_body(text, as_text=as_text, max_bytes=limit))
-    results = await call.service.write(namespace, *operations, request_id=call.request_id)
+    operations: tuple[Operation, ...]
+    operations, request_id = await call.parsed(text, lambda: operations_from_body(text, as_text=as_text, max_bytes=limit))
+    results = await call.service.write(namespace, *operations, request_id=request_id or call.request_id)
     return json_reply(await call.parsed(text, lambda: results_to_body(namespace, results, as_text)))
 
 

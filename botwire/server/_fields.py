@@ -90,14 +90,21 @@ class Fields:
         agent = self.plain("agent", "")
         return "" if agent == "" else check_name(agent, "agent")
 
+    def metadata(self, default: Any = REQUIRED) -> Any:
+        """The JSON text of the member ``metadata``, an object; or the default."""
+        text = self.json("metadata", default)
+        if text is not default and not text.lstrip().startswith("{"):
+            raise InvalidValue("metadata must be an object")
+        return text
+
     def count(self, name: str, least: int = 0, default: Any = REQUIRED) -> Any:
         """A whole number of at least ``least``, or the default."""
-        number = self.plain(name, default)
+        number = _whole(self.plain(name, default))
         return number if number is default else check_count(number, name, least)
 
     def version(self, name: str) -> int | None:
         """A version to compare with, or None."""
-        return check_version(self.plain(name, None))
+        return check_version(_whole(self.plain(name, None)))
 
     def ttl(self, default: Ttl) -> Ttl:
         """A time to live: seconds on the wire, null for no expiry, ``"keep"`` for what there is."""
@@ -135,6 +142,11 @@ class Fields:
 
     def _inner(self, raw: str, what: str) -> Fields:
         return Fields(raw, what, as_text=self._as_text, max_bytes=self._max_bytes)
+
+
+def _whole(number: Any) -> Any:
+    """To JSON 3.0 is the same number as 3."""
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 1 << 53 else number
 
 
 def _load(raw: str, what: str) -> Any:

@@ -81,16 +81,17 @@ class HotPath:
         service.authorize(headers, namespace, "write")
         if scope["query_string"]:
             parse_query(scope["query_string"])
-        if_version, request_id = if_version_of(headers), request_id_of(headers)
+        request_id = request_id_of(headers)
         body = await read_body(headers, receive, service.max_body_bytes)
-        operation = self._set(key, if_version, body) if len(body) <= INLINE_CHARS else await service.run(self._set, key, if_version, body)
+        operation = self._set(key, body) if len(body) <= INLINE_CHARS else await service.run(self._set, key, body)
+        operation = operation._replace(if_version=if_version_of(headers))
         version = (await service.write(namespace, operation, request_id=request_id))[0]
         answer = f'{{"namespace":{quote(namespace)},"key":{quote(key)},"stored":true,"version":{version}}}'
         return json_reply(answer.encode(), (b"etag", f'"{version}"'.encode()))
 
-    def _set(self, key: str, if_version: int | None, body: bytes) -> Set:
+    def _set(self, key: str, body: bytes) -> Set:
         fields = Fields(decode_utf8(body, "body"), max_bytes=self._service.max_value_bytes)
-        operation = Set(key, fields.json("value"), if_version, fields.ttl(None))
+        operation = Set(key, fields.json("value"), None, fields.ttl(None))
         fields.done()
         return operation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from botwire import _wire
 from botwire._codec import encode, parse
@@ -19,9 +20,11 @@ def body_of(text: str, what: str) -> str:
     Raises:
         InvalidValue: if it is no message.
     """
-    shape = parse(text, what)
+    shape = cast("dict[str, Any]", parse(text, what))
     if not isinstance(shape, dict):
         raise InvalidValue(f'{what} must be an object such as {{"role": "user", "content": "hi"}}')
+    if not isinstance(shape.get("tool_calls"), list | None):
+        raise InvalidValue(f"the tool_calls of {what} must be a list")
     return encode_message(to_message(shape))
 
 

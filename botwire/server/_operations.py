@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from botwire import _wire
 from botwire._errors import InvalidValue
 from botwire._jsontext import encode_utf8, quote
-from botwire._names import check_name, check_prefix
+from botwire._names import check_name, check_prefix, check_request_id
 from botwire.server._fields import Fields
 from botwire.server._messages import message_to_json
 from botwire.stores._protocol import (
@@ -42,18 +42,19 @@ MAX_DIGITS = 4_000
 """Longest number to increment by: arithmetic on longer ones takes so long that other requests would wait."""
 
 
-def operations_from_body(text: str, *, as_text: bool, max_bytes: int) -> tuple[Operation, ...]:
-    """The operations of a batch.
+def operations_from_body(text: str, *, as_text: bool, max_bytes: int) -> tuple[tuple[Operation, ...], str | None]:
+    """The operations of a batch, and its request id.
 
     Raises:
         InvalidName, InvalidValue: naming the operation by its place.
     """
     body = Fields(text, as_text=as_text, max_bytes=max_bytes)
     operations = tuple([_operation(fields, max_bytes) for fields in body.objects("operations")])
+    request_id = check_request_id(body.plain("request_id", None)) if as_text else None
     body.done()
     if not operations:
         raise InvalidValue("operations must not be empty")
-    return operations
+    return operations, request_id
 
 
 def _operation(fields: Fields, max_bytes: int) -> Operation:
@@ -145,9 +146,7 @@ def _clear_session(fields: Fields, _: int) -> Operation:
 
 def set_session(fields: Fields, _: int) -> Operation:
     """``{"session", "agent"?, "ttl"?, "metadata"?, "merge"?}``."""
-    metadata = fields.json("metadata", KEEP)
-    if metadata is not KEEP and metadata.lstrip()[:1] != "{":
-        raise InvalidValue("metadata must be an object")
+    metadata = fields.metadata(KEEP)
     merge = fields.plain("merge", False)
     if not isinstance(merge, bool):
         raise InvalidValue("merge must be true or false")
@@ -176,7 +175,7 @@ def _info(fields: Fields) -> LogInfo:
         fields.time("updated_at"),
         _wire.ttl_from_seconds(fields.plain("ttl", None)),
         fields.time_or_none("expires_at"),
-        fields.json("metadata"),
+        fields.metadata(),
     )
     fields.done()
     return info

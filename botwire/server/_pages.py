@@ -10,7 +10,7 @@ from botwire.stores._protocol import EntryRow, LogPage, LogRow, Store
 
 T = TypeVar("T")
 
-_FIRST_STEP = 16  # rows fetched before anything is known of their size: at most so many of the largest are held at once
+_FIRST_STEP = 4  # rows fetched before anything is known of their size: at most so many of the largest are held at once
 
 
 def _gather(fetch: Callable[[list[T], int], Sequence[T]], size_of: Callable[[T], int], limit: int) -> tuple[list[T], bool]:

@@ -120,7 +120,7 @@ def query_as_text(found: Mapping[str, str]) -> bool:
 
 
 def request_id_of(headers: HeaderMap) -> str | None:
-    """The id in the ``Idempotency-Key`` header: percent-encoded UTF-8, with or without quotes.
+    """The id in the ``Idempotency-Key`` header, with or without quotes; an id of other characters goes into a batch's body.
 
     Raises:
         InvalidName: if it cannot be one.
@@ -128,10 +128,10 @@ def request_id_of(headers: HeaderMap) -> str | None:
     raw = headers.get(b"idempotency-key")
     if raw is None:
         return None
-    raw = raw.strip()
-    if len(raw) >= 2 and raw.startswith(b'"') and raw.endswith(b'"'):
-        raw = raw[1:-1]
-    return check_request_id(_wire.decode_part(raw, "Idempotency-Key"))
+    found = _wire.is_plain_request_id(raw.decode("latin-1"))
+    if found is None:
+        raise InvalidName("Idempotency-Key must be 1 to 255 visible ASCII characters without quotes and spaces, such as a UUID")
+    return check_request_id(found[2])
 
 
 def if_version_of(headers: HeaderMap) -> int | None:
@@ -141,11 +141,14 @@ def if_version_of(headers: HeaderMap) -> int | None:
         InvalidValue: if the header holds anything else: to pass over a condition would be to break it.
     """
     match, none_match = headers.get(b"if-match"), headers.get(b"if-none-match")
+    version = None if match is None else _wire.version_from_etag(match.decode("latin-1"))
     if none_match is not None:
-        if none_match.strip() != b"*" or match is not None:
-            raise InvalidValue("a write takes If-None-Match: * (only if absent) or If-Match with a version, not both, nothing else")
+        if none_match.strip() != b"*":
+            raise InvalidValue("a write takes If-None-Match: * (only if absent) or If-Match with a version, nothing else")
+        if match is not None:
+            raise HTTPProblem(412, "version_conflict", "If-Match (it is there) and If-None-Match: * (it is not) cannot both hold")
         return 0
-    return None if match is None else _wire.version_from_etag(match.decode("latin-1"))
+    return version
 
 
 def refuse_conditions(headers: HeaderMap) -> None:

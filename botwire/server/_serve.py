@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def serve(
     port: int = DEFAULT_PORT,
     no_auth: bool = False,
     allow_hosts: Collection[str] = (),
-    ready: Callable[[str], None] = lambda line: print(line, flush=True),
+    ready: Callable[[str], None] | None = None,
     **options: Any,
 ) -> None:
     """Serve a store until SIGINT or SIGTERM; what was acknowledged by then is durable.
@@ -44,7 +44,7 @@ def serve(
         no_auth: listen beyond this machine although everyone who can reach the port can read and write everything.
         allow_hosts: names besides the address itself by which clients may call a server on the loopback address,
             such as that of a reverse proxy before it.
-        ready: called with a line of text once requests are answered.
+        ready: called with a line of text once requests are answered; without it the line is printed.
         options: of ``create_app``.
 
     Raises:
@@ -66,11 +66,16 @@ def serve(
     allowed = {"localhost", "127.0.0.1", "[::1]", host, *allow_hosts} if loopback else None
     app = create_app(store, owns_store=True, allow_hosts=allowed, **options)
     url = _url(listening, host)
-    _Server(app, lambda: ready(f"botwire serving {store.url} at {url} (docs: {url}/docs)")).run(sockets=[listening])
+    line = f"botwire serving {store.url} at {url} (docs: {url}/docs)"
+    _Server(app, lambda: (ready or _print)(line)).run(sockets=[listening])
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - at once: whoever started the server waits for this line
 
 
 @contextmanager
-def serve_in_thread(store: Store, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[str]:
+def serve_in_thread(store: Store, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Generator[str]:
     """Serve a store from a thread of this process for as long as the ``with`` block runs; gives the URL.
 
     Args:
@@ -101,7 +106,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
                 http="httptools",
-                loop="uvloop",
+                loop="auto",  # uvloop, where there is one
                 lifespan="on",
                 ws="none",
                 log_config=None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeAlias
 
+from botwire._errors import InvalidValue, ValueTooLarge
 from botwire.server._problems import HTTPProblem
 from botwire.server._queue import WriteQueue
 from botwire.stores._protocol import Batch, Operation, Result, Store
@@ -63,7 +64,12 @@ class Service:
         Raises:
             BotWireError: why none of them happened.
         """
-        return await self._queue.write(Batch(namespace, operations, request_id))
+        try:
+            return await self._queue.write(Batch(namespace, operations, request_id))
+        except ValueTooLarge:
+            raise
+        except InvalidValue as error:  # the request was checked before, so it is the present value that it does not fit
+            raise HTTPProblem(409, error.code, str(error)) from error
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call what may take long on a thread of the server's own."""

@@ -49,28 +49,26 @@ async def read_session(call: Call) -> Reply:
     """``GET /sessions/{namespace}/{session}``: its state."""
     namespace, session = call.namespace("read"), _session(call)
     query = call.query("agent", "as")
-    page, _ = await call.service.run(message_page, call.service.store, namespace, session, _agent(query), None, None, 0, 0)
+    agent, as_text = _agent(query), query_as_text(query)
+    page, _ = await call.service.run(message_page, call.service.store, namespace, session, agent, None, None, 0, 0)
     if page.info is None:
         raise not_found(f"there is no session {session!r} in namespace {namespace!r}")
-    return json_reply(encode_utf8(_wire.info_to_json(page.info, query_as_text(query))))
+    return json_reply(encode_utf8(_wire.info_to_json(page.info, as_text)))
 
 
 async def change_session(call: Call) -> Reply:
     """``PATCH /sessions/{namespace}/{session}``: its ttl and metadata."""
     namespace, session = call.namespace("write"), _session(call)
-    query = call.query("agent", "as")
-    agent, as_text = _agent(query), query_as_text(query)
+    agent = _agent(call.query("agent"))
     refuse_conditions(call.headers)
-    fields = await call.fields(as_text=as_text)
-    metadata, merge, ttl = fields.json("metadata", KEEP), fields.plain("merge", True), fields.ttl(KEEP)
+    fields = await call.fields()
+    metadata, merge, ttl = fields.metadata(KEEP), fields.plain("merge", True), fields.ttl(KEEP)
     fields.done()
-    if metadata is not KEEP and not metadata.startswith("{"):
-        raise InvalidValue("metadata must be an object")
     if not isinstance(merge, bool):
         raise InvalidValue("merge must be true (the default: merge into what there is, RFC 7396) or false (replace it)")
     operation = SetLog(session, agent, ttl, metadata, merge)
     info = cast("LogInfo", (await call.service.write(namespace, operation, request_id=call.request_id))[0])
-    return json_reply(encode_utf8(_wire.info_to_json(info, as_text)))
+    return json_reply(encode_utf8(_wire.info_to_json(info, as_text=False)))
 
 
 async def delete_session(call: Call) -> Reply:
@@ -95,8 +93,6 @@ async def read_messages(call: Call) -> Reply:
         query_number(query, "before", None),
         query_number(query, "last", None, 0, _wire.MAX_LIMIT),
     ]
-    if "last" in query and "limit" in query:
-        raise InvalidValue("give last (the newest ones) or limit (the oldest ones), not both")
     return json_reply(await call.service.run(_messages_body, call, namespace, session, agent, bounds, page_limit(query), as_text))
 
 
@@ -111,10 +107,9 @@ def _messages_body(call: Call, namespace: str, session: str, agent: str, bounds:
 async def append_messages(call: Call) -> Reply:
     """``POST /sessions/{namespace}/{session}/messages``."""
     namespace, session = call.namespace("write"), _session(call)
-    query = call.query("agent", "as")
-    agent = _agent(query)
+    agent = _agent(call.query("agent"))
     refuse_conditions(call.headers)
-    fields = await call.fields(as_text=query_as_text(query), limit=call.service.max_batch_bytes)
+    fields = await call.fields(limit=call.service.max_batch_bytes)
     bodies, ttl = tuple(fields.messages("messages")), fields.ttl(KEEP)
     fields.done()
     if not bodies:
@@ -129,10 +124,10 @@ async def pop_message(call: Call) -> Reply:
     """``POST /sessions/{namespace}/{session}/pop``: take off the last message."""
     namespace, session = call.namespace("write"), _session(call)
     query = call.query("agent", "as")
-    agent = _agent(query)
+    agent, as_text = _agent(query), query_as_text(query)
     refuse_conditions(call.headers)
     row = cast("LogRow | None", (await call.service.write(namespace, Pop(session, agent), request_id=call.request_id))[0])
-    popped = "null" if row is None else message_to_json(row, query_as_text(query))
+    popped = "null" if row is None else message_to_json(row, as_text)
     return json_reply(encode_utf8(f'{{{_head(namespace, session, agent)},"popped":{popped}}}'))
 
 

@@ -1,4 +1,4 @@
-"""A batch's operations as the body of ``POST /batch/{namespace}?as=text``, and its results from the answer.
+"""A batch's operations as the body of ``POST /records/{namespace}``, and its results from the answer.
 
 The names on the wire say "session" where the store says "log".
 """
@@ -36,14 +36,13 @@ from botwire.stores._protocol import (
 _ARGUMENTS = {"increment": "by", "append": "items", "merge": "patch"}
 
 
-def operations_to_body(operations: Sequence[Operation]) -> bytes:
-    """The body of a batch, ``as=text``."""
-    return encode_utf8(
-        json.dumps({"operations": [_record(operation) for operation in operations]}, ensure_ascii=False, separators=(",", ":"))
-    )
+def operations_to_body(operations: Sequence[Operation], request_id: str | None) -> bytes:
+    """The body of a batch."""
+    body = {"operations": [_record(operation) for operation in operations], "request_id": request_id}
+    return encode_utf8(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
-def _record(operation: Operation) -> dict[str, Any]:
+def _record(operation: Operation) -> dict[str, Any]:  # noqa: C901, PLR0911 - a table of all operations
     match operation:
         case Set(key, value, if_version, ttl):
             return {"op": "set", "key": key, "value": value, "if_version": if_version, "ttl": _ttl(ttl)}
@@ -83,7 +82,7 @@ def _entry_record(row: EntryRow) -> dict[str, Any]:
 
 
 def results_from_body(operations: Sequence[Operation], document: dict[str, Any]) -> list[Result]:
-    """The results of a batch that was sent ``as=text``."""
+    """The results of those operations, from the answer."""
     return [_result(operation, record) for operation, record in zip(operations, document["results"], strict=True)]
 
 

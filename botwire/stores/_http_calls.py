@@ -61,14 +61,14 @@ class HTTPCalls:
         return outcomes
 
     def _write_one(self, batch: Batch) -> Call[list[Result]]:
-        if len(batch.operations) == 1:
+        if len(batch.operations) == 1 and _fits_header(batch.request_id):
             operation = batch.operations[0]
             if isinstance(operation, Set) and isinstance(operation.ttl, int | None):
                 return (yield from self._put(batch, operation))
             if isinstance(operation, Delete):
                 return (yield from self._delete(batch, operation))
-        target = _wire.path("batch", batch.namespace) + "?as=text"
-        request = Request("POST", target, operations_to_body(batch.operations), _write_headers(batch), writes=True)
+        body = operations_to_body(batch.operations, _request_id(batch))
+        request = Request("POST", _wire.path("records", batch.namespace), body, _JSON_BODY, writes=True)
         return results_from_body(batch.operations, (yield from self._object(request)))
 
     def _put(self, batch: Batch, operation: Set) -> Call[list[Result]]:
@@ -142,7 +142,7 @@ class HTTPCalls:
     ) -> Call[LogPage]:
         """See ``Store.read_log``."""
         path = _wire.path("sessions", namespace, session, "messages")
-        read = self._read_first if last is None else self._read_last
+        read = self._read_first if last is None and limit != 0 else self._read_last
         wanted = limit if last is None else last
         while True:
             page = yield from read(path, {"agent": agent or None, "as_": "text"}, after, before, wanted)
@@ -239,15 +239,23 @@ class HTTPCalls:
 _JSON_BODY = (("content-type", _wire.JSON),)
 
 
-def _write_headers(batch: Batch) -> tuple[tuple[str, str], ...]:
-    """Content type, and the request id under which the server applies a batch once however often it is sent.
+def _request_id(batch: Batch) -> str | None:
+    """The request id under which the server applies a batch once, however often it is sent.
 
     A plain Set needs none: the same entry set again is the same entry.
     """
-    request_id = batch.request_id
-    if request_id is None and not all(isinstance(operation, Set) and operation.if_version is None for operation in batch.operations):
-        request_id = uuid.uuid4().hex
-    return _JSON_BODY if request_id is None else (*_JSON_BODY, ("idempotency-key", _wire.encode_part(request_id)))
+    if batch.request_id is not None or all(isinstance(operation, Set) and operation.if_version is None for operation in batch.operations):
+        return batch.request_id
+    return uuid.uuid4().hex
+
+
+def _fits_header(request_id: str | None) -> bool:
+    return request_id is None or ('"' not in request_id and _wire.is_plain_request_id(request_id) is not None)
+
+
+def _write_headers(batch: Batch) -> tuple[tuple[str, str], ...]:
+    request_id = _request_id(batch)
+    return _JSON_BODY if request_id is None else (*_JSON_BODY, ("idempotency-key", request_id))
 
 
 def _condition(if_version: int | None) -> tuple[tuple[str, str], ...]:
@@ -280,7 +288,7 @@ def document_of(answer: Answer) -> dict[str, Any]:
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
 def failure(request: Request, answer: Answer, where: str) -> BotWireError:

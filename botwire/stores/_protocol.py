@@ -225,9 +225,7 @@ class RestoreLog(NamedTuple):
     rows: tuple[LogRow, ...]
 
 
-Operation: TypeAlias = (
-    Set | Delete | Change | Clear | Restore | Append | Pop | Trim | ClearLog | SetLog | DeleteLog | RestoreLog
-)
+Operation: TypeAlias = Set | Delete | Change | Clear | Restore | Append | Pop | Trim | ClearLog | SetLog | DeleteLog | RestoreLog
 Result: TypeAlias = int | bool | Changed | Appended | LogRow | LogInfo | None
 
 

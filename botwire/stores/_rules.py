@@ -38,7 +38,10 @@ def _increment(value: Any, by: Any, absent: bool, what: str) -> Any:
         value = 0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidValue(f"{what} is {_kind(value)}, so it cannot be incremented; set() a number first")
-    return value + by
+    try:
+        return value + by
+    except OverflowError as error:  # an int beyond all floats, and a float
+        raise InvalidValue(f"{what} and the increment have no sum that a number can hold: {error}") from error
 
 
 def _append(value: Any, items: list[Any], absent: bool, max_items: int | None, what: str) -> list[Any]:
@@ -54,7 +57,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
     """JSON Merge Patch, RFC 7396 section 2: null removes a member, objects merge, all else replaces."""
     if not isinstance(patch, dict):
         return patch
-    merged: dict[str, Any] = {**target} if type(target) is dict else {}
+    merged = dict(cast("dict[str, Any]", target)) if type(target) is dict else {}
     for name, change in cast("dict[str, Any]", patch).items():
         if change is None:
             merged.pop(name, None)
@@ -64,4 +67,4 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "text", bool: "a bool", type(None): "null"}.get(type(value), "a number")
+    return {dict: "an object", list: "a list", str: "text", bool: "a bool", type(None): "null"}.get(cast("Any", type(value)), "a number")

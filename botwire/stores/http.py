@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +52,8 @@ class _Service:
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
         if self.calls is None:
             self.calls = yield from self._recognise()
-        return (yield from getattr(self.calls, name)(*args, **kwargs))
+        method: Callable[..., Call[Any]] = getattr(self.calls, name)
+        return (yield from method(*args, **kwargs))
 
     def _recognise(self) -> Call[Any]:
         """Ask once what kind of service this is: botwire's says so at ``/health``, the older one has no such page."""
@@ -108,7 +110,9 @@ class HTTPStore(StoreMethods):
         self.url = self._service.url
         self._given = client
         self._own: httpx.Client | None = None
+        self._release: weakref.finalize[..., HTTPStore] | None = None
         self._async_client = async_client
+        self._natives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncHTTPStore] = weakref.WeakKeyDictionary()
         self._closed = False
         self._lock = threading.Lock()
         _stores.add(self)
@@ -117,15 +121,25 @@ class HTTPStore(StoreMethods):
         return f"HTTPStore({self.url!r})"
 
     def native_async(self) -> AsyncHTTPStore:
-        """The same store for one event loop, natively async."""
-        return AsyncHTTPStore(self._service, self._async_client)
+        """The same store, natively async, for the running event loop: one and the same as long as it is open.
+
+        Whoever calls it closes it: ``await store.native_async().close()``.
+        """
+        loop = asyncio.get_running_loop()
+        native = self._natives.get(loop)
+        if native is None or native.closed:
+            for ended in [each for each in self._natives if each.is_closed()]:
+                del self._natives[ended]  # its connections know the loop, so it would never be collected
+            native = self._natives[loop] = AsyncHTTPStore(self._service, self._async_client)
+        return native
 
     def close(self) -> None:
         """Close the connections; a client that was handed in stays open."""
         with self._lock:
-            own, self._own, self._closed = self._own, None, True
-        if own is not None:
-            own.close()
+            self._closed = True
+            self._own = None
+            if self._release is not None:
+                self._release()
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         call = self._service.call(name, args, kwargs)
@@ -172,6 +186,7 @@ class HTTPStore(StoreMethods):
         with self._lock:
             if self._own is None:
                 self._own = httpx.Client(transport=_Transport(_tls(self.url)), timeout=None)  # noqa: S113 - each request has its own
+                self._release = weakref.finalize(self, self._own.close)  # for who forgets to close the store
             return self._own
 
     def _after_fork(self) -> None:
@@ -180,6 +195,8 @@ class HTTPStore(StoreMethods):
         if self._own is not None:
             _inherited.append(self._own)  # kept, since collecting it would warn of sockets that are the parent's
             self._own = None
+        if self._release is not None:
+            self._release.detach()
 
 
 class AsyncHTTPStore(StoreMethods):
@@ -190,7 +207,7 @@ class AsyncHTTPStore(StoreMethods):
         self.url = service.url
         self._given = client
         self._own: httpx.AsyncClient | None = None
-        self._closed = False
+        self.closed = False
         self._slots = asyncio.Semaphore(MAX_ASYNC_REQUESTS)
 
     def __repr__(self) -> str:
@@ -198,7 +215,7 @@ class AsyncHTTPStore(StoreMethods):
 
     async def close(self) -> None:
         """Close the connections; a client that was handed in stays open."""
-        own, self._own, self._closed = self._own, None, True
+        own, self._own, self.closed = self._own, None, True
         if own is not None:
             await own.aclose()
 
@@ -236,7 +253,7 @@ class AsyncHTTPStore(StoreMethods):
             await response.aclose()
 
     def _client(self) -> Any:
-        if self._closed:
+        if self.closed:
             raise Closed(f"the store {self.url} is closed; open a new one")
         if self._given is not None:
             return self._given

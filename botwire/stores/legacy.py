@@ -294,10 +294,10 @@ class LegacyCalls:
             return []
         if answer.status != 200:
             raise failure(request, answer, self.where)
-        records = read_object(request, answer, self.where).get("keys", [])
+        records: list[Any] = read_object(request, answer, self.where).get("keys", [])
         if len(records) >= MAX_KEYS:
             raise Unsupported(f"{self.where} lists {MAX_KEYS:,} keys and no more, so those of namespace {namespace!r} cannot all be seen")
-        return sorted(record["key"] if isinstance(record, dict) else record for record in records)
+        return sorted(record if isinstance(record, str) else record["key"] for record in records)
 
     def _is_missing(self, answer: Answer) -> bool:
         return answer.status == 404 and bool(document_of(answer))  # a page of some other server is no answer

@@ -128,7 +128,9 @@ class Connections:
         connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
-            raise StoreUnavailable(f"{self.path} lies where SQLite cannot keep a write-ahead log (journal mode {mode!r}); choose a local disk")
+            raise StoreUnavailable(
+                f"{self.path} lies where SQLite cannot keep a write-ahead log (journal mode {mode!r}); choose a local disk"
+            )
         _schema.create_or_migrate(connection, self.path)
 
     def _open(self, flags: int) -> apsw.Connection:
@@ -157,7 +159,9 @@ class Connections:
             raise from_apsw(error, self.path) from error
         wal = self.path + "-wal"
         if os.path.exists(wal) and os.path.getsize(wal):
-            raise StoreReadOnly(f"{self.path} is read-only and was not closed cleanly; make it writable once, then it can be read") from error
+            raise StoreReadOnly(
+                f"{self.path} is read-only and was not closed cleanly; make it writable once, then it can be read"
+            ) from error
         uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?immutable=1"
         return apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
 

@@ -96,10 +96,12 @@ def _wait_for(file: int, deadline: float, shortest: float, longest: float) -> No
     """Take the lock of ``file``; asks again after random waits, since a blocking wait could not be bounded."""
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # pyright: ignore[reportOptionalMemberAccess] - see acquire
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise StoreBusy("another process has been writing to the store for all of the timeout; is one stuck? (botwire doctor)") from None
+                raise StoreBusy(
+                    "another process has been writing to the store for all of the timeout; is one stuck? (botwire doctor)"
+                ) from None
             time.sleep(random.uniform(shortest, longest))
         except InterruptedError:
             continue

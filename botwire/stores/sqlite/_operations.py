@@ -6,12 +6,12 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
 from botwire._codec import decode, encode
-from botwire._errors import BotWireError, RequestConflict, StoreCorrupt, VersionConflict
+from botwire._errors import BotWireError, RequestConflict, VersionConflict
 from botwire._names import prefix_end
 from botwire.stores._protocol import (
     KEEP,
@@ -47,7 +47,7 @@ LOG_COLUMNS = "session, agent, epoch, head, count, created_at, updated_at, ttl, 
 _NEVER = -1  # a row id that no row has
 
 
-def apply_batch(connection: apsw.Connection, batch: Batch, now: int) -> Outcome:
+def apply_batch(connection: apsw.Connection, batch: Batch, now: int) -> Outcome:  # pyright: ignore[reportReturnType] - a savepoint swallows no error
     """Do all of a batch, or none of it; what keeps it from happening is returned, not raised.
 
     Raises:
@@ -159,7 +159,7 @@ def _clear(connection: apsw.Connection, namespace: str, operation: Clear, now: i
     return connection.total_changes() - before - int(expired)
 
 
-def _restore(connection: apsw.Connection, namespace: str, operation: Restore, now: int) -> None:
+def _restore(connection: apsw.Connection, namespace: str, operation: Restore, now: int) -> None:  # noqa: ARG001 - all have these
     connection.execute(
         "INSERT OR REPLACE INTO entry (namespace, key, value, version, created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (namespace, *operation.row),
@@ -289,7 +289,7 @@ def _set_log(connection: apsw.Connection, namespace: str, operation: SetLog, now
 def _delete_log(connection: apsw.Connection, namespace: str, operation: DeleteLog, now: int) -> int:
     which = "namespace = ? AND session = ?" + ("" if operation.agent is None else " AND agent = ?")
     names = (namespace, operation.session) if operation.agent is None else (namespace, operation.session, operation.agent)
-    rows = connection.execute(f"SELECT id, expires_at FROM log WHERE {which}", names).fetchall()
+    rows = cast("list[Any]", connection.execute(f"SELECT id, expires_at FROM log WHERE {which}", names).fetchall())
     for log, _ in rows:
         remove_log(connection, log)
     return sum(1 for _, expires_at in rows if expires_at is None or expires_at > now)
@@ -332,12 +332,13 @@ _APPLY: dict[type, Callable[[apsw.Connection, str, Any, int], Any]] = {
 def sweep(connection: apsw.Connection, now: int, most: int = 500) -> int:
     """Remove up to ``most`` of what has expired, of each kind; returns how many rows."""
     before = connection.total_changes()
-    connection.execute("DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)", (now, most))
-    for (log,) in connection.execute("SELECT id FROM log WHERE expires_at <= ? ORDER BY expires_at LIMIT ?", (now, most)).fetchall():
+    some = "WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
+    connection.execute(f"DELETE FROM entry WHERE id IN (SELECT id FROM entry {some})", (now, most))
+    logs = cast("list[Any]", connection.execute(f"SELECT id FROM log {some}", (now, most)).fetchall())
+    for (log,) in logs:
         remove_log(connection, log)
     connection.execute(
-        "DELETE FROM request WHERE (namespace, scope, id) IN"
-        " (SELECT namespace, scope, id FROM request WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+        f"DELETE FROM request WHERE (namespace, scope, id) IN (SELECT namespace, scope, id FROM request {some})",
         (now, most),
     )
     return connection.total_changes() - before

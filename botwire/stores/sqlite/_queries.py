@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ _SEARCH_PAGE = 2_000
 
 
 @contextmanager
-def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+def _snapshot(connection: apsw.Connection) -> Generator[None]:
     """Several statements that see one state; ends the transaction whatever happens."""
     connection.execute("BEGIN")
     try:
@@ -91,8 +91,9 @@ def namespaces(connection: apsw.Connection, now: int, after: str | None, limit: 
 
 
 def _holds_anything(connection: apsw.Connection, now: int, namespace: str) -> bool:
-    sql = f"SELECT EXISTS (SELECT 1 FROM entry WHERE namespace = ?1 AND {_ALIVE}) OR EXISTS (SELECT 1 FROM log WHERE namespace = ?1 AND {_ALIVE})"
-    return bool(connection.execute(sql.replace("> ?)", "> ?2)"), (namespace, now)).get)
+    here = f"WHERE namespace = ?1 AND {_ALIVE}".replace("> ?)", "> ?2)")
+    sql = f"SELECT EXISTS (SELECT 1 FROM entry {here}) OR EXISTS (SELECT 1 FROM log {here})"
+    return bool(connection.execute(sql, (namespace, now)).get)
 
 
 # --------------------------------------------------------------------------------------------- logs
@@ -107,7 +108,7 @@ def _find_log(connection: apsw.Connection, now: int, namespace: str, session: st
     return None if info.expires_at is not None and info.expires_at <= now else (row[0], info)
 
 
-def read_log(
+def read_log(  # noqa: PLR0913, PLR0917 - the protocol's arguments
     connection: apsw.Connection,
     now: int,
     namespace: str,
@@ -149,10 +150,8 @@ def scan_logs(connection: apsw.Connection, now: int, namespace: str, after: tupl
 def search(connection: apsw.Connection, now: int, namespace: str, words: Sequence[str], limit: int) -> list[EntryHit]:
     wanted, likes = _prefilter(words, ("key", "value"))
     sql = f"SELECT {_ENTRY} FROM entry WHERE namespace = ? AND {_ALIVE}{wanted} ORDER BY key"
-    hits: list[EntryHit] = []
-    for row in connection.execute(sql, (namespace, now, *likes)):
-        if (match := match_entry(words, row[0], row[1])) is not None:
-            hits.append(EntryHit(EntryRow._make(row), *match))
+    rows = connection.execute(sql, (namespace, now, *likes))
+    hits = [EntryHit(EntryRow._make(row), *match) for row in rows if (match := match_entry(words, row[0], row[1])) is not None]
     return _best(hits, limit, lambda hit: hit.row.updated_at)
 
 
@@ -166,17 +165,19 @@ def search_log(
         "SELECT session, agent, seq, body, message.created_at FROM log JOIN message ON message.log = log.id"
         f" WHERE namespace = ?{which} AND {_ALIVE}{wanted}"
     )
-    hits: list[LogHit] = []
-    for row in connection.execute(sql, (namespace, *(name for _, name in names), now, *likes)):
-        if (match := match_message(words, row[3])) is not None:
-            hits.append(LogHit(row[0], row[1], LogRow._make(row[2:]), *match))
+    rows = connection.execute(sql, (namespace, *(name for _, name in names), now, *likes))
+    hits = [LogHit(row[0], row[1], LogRow._make(row[2:]), *match) for row in rows if (match := match_message(words, row[3])) is not None]
     return _best(hits, limit, lambda hit: hit.row.created_at)
 
 
 def _prefilter(words: Sequence[str], columns: Sequence[str]) -> tuple[str, list[str]]:
-    """Conditions that spare Python the rows that cannot match; LIKE knows the case of ASCII letters only."""
+    """Conditions that spare Python the rows that cannot match; LIKE knows the case of ASCII letters only.
+
+    A text with other letters in it, or with escapes, may match all the same: "Straße" has the word "strasse".
+    """
     sure = [word for word in words if word.isascii()]
-    condition = " OR ".join(f"{column} LIKE ? ESCAPE '!'" for column in columns)
+    maybe = "{0} LIKE ? ESCAPE '!' OR octet_length({0}) <> length({0}) OR instr({0}, '\\u')"
+    condition = " OR ".join(maybe.format(column) for column in columns)
     likes = ["%" + word.replace("!", "!!").replace("_", "!_") + "%" for word in sure]
     return "".join(f" AND ({condition})" for _ in sure), [like for like in likes for _ in columns]
 

@@ -104,7 +104,9 @@ def create_or_migrate(connection: apsw.Connection, path: str) -> None:
                 version = VERSION
             for step in range(version, VERSION):
                 if step not in MIGRATIONS:
-                    raise StoreIncompatible(f"{path} has schema version {step}, which this botwire cannot migrate; use an older one to export it")
+                    raise StoreIncompatible(  # noqa: TRY301 - what was begun is rolled back below
+                        f"{path} has schema version {step}, which this botwire cannot migrate; use an older one to export it"
+                    )
                 connection.execute(MIGRATIONS[step])
             connection.pragma("user_version", VERSION)
         connection.execute("COMMIT")

@@ -1,0 +1,82 @@
+"""The documentation that the server gives of itself is whole, and its lines work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from html import unescape
+from typing import Any
+
+import pytest
+
+from botwire._errors import BotWireError
+from botwire._wire import error_of
+from botwire.server._app import _routes
+from botwire.server._openapi import CODES, ROUTES, document
+
+
+def test_the_page_loads_nothing_from_anywhere(client: Any) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert not re.search(r"<script|<link|<img|@import|url\(", page.text)
+
+
+def test_every_link_in_the_page_has_its_place(client: Any) -> None:
+    text = client.get("/docs").text
+    for target in set(re.findall(r'href="#([^"]+)"', text)):
+        assert f'id="{target}"' in text, target
+
+
+def test_every_problem_is_explained_where_its_type_points(client: Any) -> None:
+    text = client.get("/docs").text
+    problem = client.get("/memory/ns/none").json()
+    assert problem["type"] == "/docs#not_found"
+    for code in CODES:
+        assert f'id="{code}"' in text
+
+
+def test_every_error_that_can_reach_a_client_has_its_code_explained() -> None:
+    elsewhere = {"error", "unsupported", "closed", "missing_extra", "store_incompatible"}  # never or hardly ever sent
+
+    def family(kind: type[BotWireError]) -> list[type[BotWireError]]:
+        return [kind, *(member for child in kind.__subclasses__() for member in family(child))]
+
+    assert {kind.code for kind in family(BotWireError)} - elsewhere <= CODES.keys()
+    for code in CODES.keys() & {kind.code for kind in family(BotWireError)}:
+        error = error_of({"code": code, "detail": "so"})
+        assert error is not None
+        assert error.code == code
+
+
+def test_the_document_has_every_route_of_the_app() -> None:
+    class NoService:
+        pass
+
+    served = {route.path for route in _routes(NoService())}  # type: ignore[arg-type]
+    assert served - {"/", "/docs", "/openapi.json", "/records/{namespace}"} == set(document()["paths"])
+
+
+def test_the_document_is_valid_json_schema_with_no_loose_ends() -> None:
+    text = json.dumps(document())
+    for name in set(re.findall(r'"#/components/schemas/(\w+)"', text)):
+        assert name in document()["components"]["schemas"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_curl_line_of_the_page_works(url: str, client: Any) -> None:
+    lines = [unescape(line) for line in re.findall(r"<pre>(curl [^<]*)</pre>", client.get("/docs").text)]
+    assert len(lines) == len(ROUTES)
+    order = sorted(lines, key=lambda line: ("-X DELETE" in line, "PUT" not in line))
+    for line in order:
+        assert url in line
+        if "my-agent/user-42" in line and "-X POST" in line:
+            line = line.replace("user-42", "a-number")  # noqa: PLW2901 - in the page each line is tried on its own
+        client.put("/memory/my-agent/user-42", json={"value": {"theme": "dark"}})
+        client.post("/sessions/my-agent/chat-1/messages", json={"messages": [{"role": "user", "content": "hi"}]})
+        command = [*shlex.split(line), "--silent", "--output", "-", "--write-out", "\n%{http_code}"]
+        answered = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        assert answered.endswith("\n200"), f"{line}\n{answered}"
