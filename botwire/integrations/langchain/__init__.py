@@ -3,6 +3,7 @@
 from botwire import MissingExtra
 
 try:
+    from botwire.integrations.langchain._cache import BotWireByteStore, BotWireCache
     from botwire.integrations.langchain._history import BotWireChatHistory
 except ModuleNotFoundError as error:
     if error.name != "langchain_core":
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         name="langchain_core",
     ) from error
 
-__all__ = ["BotWireChatHistory"]
+__all__ = ["BotWireByteStore", "BotWireCache", "BotWireChatHistory"]

@@ -97,6 +97,27 @@ def from_botwire(message: Message) -> BaseMessage:
     return _build(cls, {**_derived(message, cls), **data})
 
 
+def to_envelope(message: BaseMessage) -> dict[str, Any]:
+    """A message alone, as JSON: its class and all its fields.
+
+    Raises:
+        InvalidValue: if it could not come back equal; names the field.
+    """
+    cls = type(message)
+    if cls not in _TYPES:
+        raise InvalidValue(f"{cls.__name__} is not one of langchain_core's message classes, and would not come back as what it is")
+    return {"type": _TYPES[cls], "data": {name: to_json(value, f"{cls.__name__}.{name}") for name, value in _fields(message).items()}}
+
+
+def from_envelope(envelope: dict[str, Any]) -> BaseMessage:
+    """The reverse of ``to_envelope``.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is none.
+    """
+    return _build(CLASSES[envelope["type"]], {**from_json(envelope["data"])})
+
+
 # --------------------------------------------------------------------------------- LangChain to botwire
 
 

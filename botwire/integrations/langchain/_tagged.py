@@ -69,7 +69,7 @@ _REVIVE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def to_json(value: Any, path: str, objects: Objects = "refuse") -> Any:  # noqa: PLR0911 - one for each kind of value
+def to_json(value: Any, path: str, objects: Objects = "refuse") -> Any:
     """``value`` as JSON, tagged where JSON has no form for it.
 
     Args:

@@ -4,6 +4,7 @@ from botwire import MissingExtra
 
 try:
     from botwire.integrations.langgraph._saver import BotWireSaver
+    from botwire.integrations.langgraph._store import BotWireStore
 except ModuleNotFoundError as error:
     if error.name not in ("langchain_core", "langgraph", "langgraph.checkpoint"):
         raise  # something that they themselves need: their own message says what
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["BotWireSaver"]
+__all__ = ["BotWireSaver", "BotWireStore"]
