@@ -8,9 +8,13 @@ import math
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from botwire import AsyncMemory, InvalidValue, Memory, RequestConflict, VersionConflict
 from botwire._codec import decode
 from botwire.server import serve_in_thread
@@ -18,9 +22,6 @@ from botwire.stores import open_store
 from botwire.stores._rules import merge_patch
 from botwire.testing import exactly
 from botwire.testing._async import LoopThread, Synced
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 keys = st.sampled_from(["a", "ab", "a/b", "b", "%", "é", "\U0001f600"])
 sessions = st.sampled_from(["s", "t", "a"])
@@ -369,7 +370,7 @@ class OnFile(Comparison):
         self.exit.callback(shutil.rmtree, folder)
         self.url, clock = f"sqlite://{folder}/memory.db?durability=normal", Clock()
         self.store = open_store(self.url, clock=clock)
-        self.exit.callback(lambda: self.store.close())
+        self.exit.callback(lambda: self.store.close())  # noqa: PLW0108 - the store of that time
         return clock
 
     def reopen(self):
@@ -382,24 +383,13 @@ class Served:
 
     def __enter__(self):
         self.exit, self.clock = ExitStack(), Clock()
-        store = self.exit.enter_context(_closing(open_store("memory://", clock=self.clock)))
+        store = self.exit.enter_context(closing(open_store("memory://", clock=self.clock)))
         self.url = self.exit.enter_context(serve_in_thread(store))
         self.thread = self.exit.enter_context(LoopThread())
         return self
 
     def __exit__(self, *_):
         self.exit.close()
-
-
-class _closing:
-    def __init__(self, store):
-        self.store = store
-
-    def __enter__(self):
-        return self.store
-
-    def __exit__(self, *_):
-        self.store.close()
 
 
 _served = None
@@ -415,7 +405,7 @@ def _server():
 class OnHTTP(Comparison):
     def start(self):
         self.store = open_store(_served.url)
-        self.exit.callback(lambda: self.store.close())
+        self.exit.callback(lambda: self.store.close())  # noqa: PLW0108 - the store of that time
         return _served.clock
 
     def reopen(self):
