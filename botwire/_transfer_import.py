@@ -1,4 +1,4 @@
-"""Reading an export into a store, and comparing the two afterwards.
+"""Reading an export into a store.
 
 What the export holds takes the place of what the store has under the same name; the rest stays, and what has expired since
 is left out. Doing it again changes nothing, so an import that was interrupted is simply run again.
@@ -64,24 +64,6 @@ class Imported:
 
 
 @dataclass
-class Compared:
-    """What a comparison found: names in ``differences``, some of them at least."""
-
-    compared: int = 0
-    expired: int = 0
-    different: int = 0
-    differences: list[str] = field(default_factory=list[str])
-
-    def add(self, what: str, same: bool) -> None:
-        """Count one entry, session or message."""
-        self.compared += 1
-        if not same:
-            self.different += 1
-            if len(self.differences) < MOST_TOLD:
-                self.differences.append(what)
-
-
-@dataclass
 class Group:
     """Neighbouring lines of one namespace that are written together."""
 
@@ -129,29 +111,10 @@ def import_store(
     """
     done = Imported()
     reader = LineReader(lines, skip_bad, done, on_line)
-    for group in _groups(reader, namespaces):
+    for group in groups(reader, namespaces):
         _write(store, group, keep, skip_bad, done)
     done.problems += reader.problems()
     return done
-
-
-def compare_store(
-    store: Store,
-    lines: Iterable[bytes],
-    *,
-    namespaces: tuple[str, ...] | None = None,
-    on_line: Callable[[int], None] | None = None,
-) -> Compared:
-    """Whether a store holds, exactly, what an export does; what has expired since is counted apart. Bad lines are passed over."""
-    found = Compared()
-    last: tuple[str, str, str] | None = None
-    for group in _groups(LineReader(lines, skip_bad=True, done=Imported(), on_line=on_line), namespaces):
-        _compare_entries(store, group, found)
-        for info, rows in group.sessions:
-            session = (group.namespace, info.session, info.agent)
-            _compare_session(store, group.namespace, info, rows, found, again=session == last)
-            last = session
-    return found
 
 
 # ------------------------------------------------------------------------------------------- reading
@@ -246,7 +209,7 @@ class LineReader:
             self._counts[type(line)] += 1
 
 
-def _groups(reader: LineReader, namespaces: tuple[str, ...] | None) -> Iterator[Group]:
+def groups(reader: LineReader, namespaces: tuple[str, ...] | None) -> Iterator[Group]:
     """Lines put together to batches; a bad line is raised when all batches before its own have been given out."""
     group: Group | None = None
     session: SessionLine | None = None
@@ -361,44 +324,16 @@ def _lacking(store: Store, namespace: str, info: LogInfo, rows: list[LogRow]) ->
         return [(info, rows)]
     if there.epoch != info.epoch:
         return []
-    have = {row.seq for row in _stored_messages(store, namespace, info, rows)}
+    have = {row.seq for row in stored_messages(store, namespace, info, rows)}
     lacking = [row for row in rows if row.seq not in have]
     later = there if there.updated_at >= info.updated_at else info
     return [(later._replace(head=max(there.head, info.head)), lacking)] if lacking else []
 
 
-def _stored_messages(store: Store, namespace: str, info: LogInfo, rows: list[LogRow]) -> list[LogRow]:
+def stored_messages(store: Store, namespace: str, info: LogInfo, rows: list[LogRow]) -> list[LogRow]:
     """The messages that the store has between the first and the last of ``rows``."""
     if not rows:
         return []
     first, last = rows[0].seq, rows[-1].seq
     page = store.read_log(namespace, info.session, info.agent, after=first - 1, before=last + 1, limit=last - first + 1)
     return [] if page.info is None or page.info.epoch != info.epoch else page.rows
-
-
-# ----------------------------------------------------------------------------------------- comparing
-
-
-def _compare_entries(store: Store, group: Group, found: Compared) -> None:
-    now = time.time_ns() // 1_000
-    rows = {row.key: row for row in group.entries}
-    present = store.get_many(group.namespace, list(rows)) if rows else {}
-    for key, row in rows.items():
-        if row.expires_at is not None and row.expires_at <= now:
-            found.expired += 1
-        else:
-            found.add(f"entry {key!r} in namespace {group.namespace!r}", present.get(key) == row)
-
-
-def _compare_session(store: Store, namespace: str, info: LogInfo, rows: list[LogRow], found: Compared, *, again: bool) -> None:
-    """``again``: these are more messages of a session that was looked at before."""
-    if info.expires_at is not None and info.expires_at <= time.time_ns() // 1_000:
-        found.expired += len(rows) + (not again)
-        return
-    where = f"session {info.session!r}{f' (agent {info.agent!r})' if info.agent else ''} in namespace {namespace!r}"
-    if not again:
-        there = store.read_log(namespace, info.session, info.agent, last=0).info
-        found.add(where, there is not None and there._replace(count=0) == info)
-    have = {row.seq: row for row in _stored_messages(store, namespace, info, rows)}
-    for row in rows:
-        found.add(f"message {row.seq} of {where}", have.get(row.seq) == row)

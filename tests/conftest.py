@@ -100,7 +100,7 @@ def _lock_path(config: pytest.Config, name: str) -> str | None:
 @contextmanager
 def _held(path: str, *, shared: bool) -> Iterator[None]:
     assert fcntl is not None
-    with open(path, "a") as file:  # noqa: PTH123 - the name is all there is to it
+    with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 

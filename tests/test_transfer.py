@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -470,6 +472,36 @@ def test_a_session_that_is_cleared_during_its_export_is_begun_anew(source: Store
     done = imported(target, raw)
     assert (done.ok, done.sessions) == (True, 1)
     assert [message.text for message in Memory(store=target).session("s").messages()] == ["new"]
+
+
+def test_an_export_amid_writers_is_whole_and_fits_what_it_says(source: Store, target: Store) -> None:
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        memory = Memory(store=source)
+        session = memory.session(f"s{number}")
+        for step in itertools.count(1):
+            session.append(("user", f"{number} {step}"))
+            memory.set(f"k{number}:{step % 50}", step)
+            if step % 40 == 0:
+                session.trim(10)
+            if step % 100 == 0:
+                session.clear()
+            if stop.is_set():
+                return
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(5):
+            raw = exported(source)
+            assert imported(target, raw).ok
+            assert compare_store(target, io.BytesIO(raw)).different == 0
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
 
 
 WRITE_SLOWLY = """

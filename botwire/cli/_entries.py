@@ -140,7 +140,7 @@ def set_(
     for given in (key, value):
         if given is not None and given.startswith("-") and len(given) > 1 and not _NEGATIVE(given) and "--" not in sys.argv:
             raise typer.BadParameter(f"no such option: {given} (if it is the key or value itself, put -- before it)")
-    text = _standard_input() if value is None or value == "-" else value
+    text = _standard_input() if value is None or value == "-" else _argument(value)
     stored = text if as_text else _parsed(text, strict=as_json_value)
     version = options.memory().set(key, stored, ttl=ttl, if_version=if_version)
     if options.json:
@@ -148,6 +148,14 @@ def set_(
     elif sys.stderr.isatty():
         note(f"stored {_kind(stored)} under {key!r} in namespace {options.name!r}, version {version}")
     return _exit.OK
+
+
+def _argument(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # Python turns bytes that are no text into surrogates
+        raise InvalidValue(f"the value is not UTF-8 text (character {error.start}); encode it, with base64 for example") from error
+    return value
 
 
 def _standard_input() -> str:

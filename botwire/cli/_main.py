@@ -27,12 +27,11 @@ Persistent memory for AI agents: look at it, change it, move it, serve it.
     botwire export backup.jsonl           botwire import backup.jsonl
     botwire serve                         botwire demo
 """
-_STATUSES = "\n".join(["Exit status:", "", *(f"    {code:>3}  {meaning}" for code, meaning in _exit.MEANINGS.items())])
+_STATUSES = "\n".join(["\nExit status:\n", *(f"    {code:>3}  {meaning}" for code, meaning in _exit.MEANINGS.items())])
 
 app = typer.Typer(
     name="botwire",
-    help=help_text(_HELP),
-    epilog=help_text(_STATUSES),
+    help=help_text(_HELP + _STATUSES),  # not in the epilog, whose line breaks typer joins in some versions
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

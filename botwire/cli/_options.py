@@ -89,7 +89,7 @@ class Options:
 
     def over(self, outer: Options) -> Options:
         """These options, with those given before the command where these say nothing."""
-        given = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        given = {name: value for name, value in vars(self).items() if value is not None and value is not False}
         return replace(outer, **given)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from botwire._errors import BotWireError, MissingExtra
+from botwire._errors import MissingExtra
 from botwire._version import __version__
 from botwire.cli import _exit
 from botwire.cli._figures import figures_of, iter_namespaces
@@ -139,7 +139,8 @@ def serve(
         botwire serve
         botwire serve --port 9000 --store sqlite:///srv/memory.db
     """
-    run = _server()
+    from botwire.server import serve as run  # says what to install if it is not there
+
     if store is not None and options.url is not None and store != options.url:
         raise typer.BadParameter("--store and --url are two names of one thing; give one of them")
     settings = {"max_value_bytes": max_value_bytes, "max_batch_bytes": max_batch_bytes}
@@ -158,20 +159,10 @@ def _tell_ready(line: str) -> None:
     print(safe_line(line), flush=True)  # noqa: T201 - at once, whoever started it waits for this line
 
 
-def _server() -> Callable[..., None]:
-    try:
-        from botwire.server import serve
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "uvloop", "httptools"):
-            raise
-        raise MissingExtra(f"botwire serve needs the {error.name!r} package. Install it with: pip install 'botwire[server]'") from error
-    return serve
-
-
 def server_is_installed() -> bool:
     """Whether ``botwire serve`` can run."""
     try:
-        _server()
-    except BotWireError:
+        import_module("botwire.server")
+    except MissingExtra:
         return False
     return True

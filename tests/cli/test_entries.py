@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -53,6 +54,13 @@ def test_a_value_from_standard_input_loses_one_line_end_only(run, memory) -> Non
         assert memory.get("key") == value
         assert run("set", "key", stdin=stdin).status == 0
     assert run("set", "key", "-", stdin=b"\xff\xfe").status == 2
+
+
+def test_bytes_that_are_no_text_are_refused_as_an_argument_too(process, memory) -> None:
+    refused = process("set", "key", os.fsdecode(b"\xff"))
+    assert (refused.returncode, b"not UTF-8" in refused.stderr) == (2, True)
+    assert process("set", os.fsdecode(b"\xff"), "1").returncode == 2
+    assert memory.list_keys() == []
 
 
 def test_get_prints_text_as_it_is_and_json_when_asked(run, memory) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from botwire import Message, ToolCall
 from botwire._message import decode_message, encode_message, to_message
 from botwire.testing import exactly
-from hypothesis import given
-from hypothesis import strategies as st
 
 texts = st.text(max_size=20)
 names = st.text(min_size=1, max_size=12)
@@ -19,10 +20,8 @@ json_values = st.recursive(
 )
 KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "id"}
 unknown_members = st.dictionaries(names.filter(lambda name: name not in KNOWN), json_values, max_size=3)
-parts = st.lists(
-    st.builds(lambda kind, rest: {**rest, "type": kind}, st.sampled_from(["text", "image_url", "input_audio", "file", "refusal"]), unknown_members),
-    max_size=3,
-)
+kinds = st.sampled_from(["text", "image_url", "input_audio", "file", "refusal"])
+parts = st.lists(st.builds(lambda kind, rest: {**rest, "type": kind}, kinds, unknown_members), max_size=3)
 functions = st.builds(
     lambda name, arguments, rest: {"name": name, "arguments": arguments, **rest},
     names,
@@ -54,7 +53,8 @@ def chat_messages(draw):
 
 
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=3, seconds=7))])
-tool_calls = st.builds(ToolCall, st.none() | names, names, texts | st.dictionaries(texts, json_values, max_size=2), st.dictionaries(names, json_values, max_size=2))
+arguments = texts | st.dictionaries(texts, json_values, max_size=2)
+tool_calls = st.builds(ToolCall, st.none() | names, names, arguments, st.dictionaries(names, json_values, max_size=2))
 messages = st.builds(
     Message,
     role=st.sampled_from(["system", "user", "assistant", "tool"]),

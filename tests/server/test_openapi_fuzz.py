@@ -18,8 +18,8 @@ from botwire.stores import open_store
 
 CONFIG = """
 [checks.positive_data_acceptance]
-# 412: a condition that is well formed need not hold.
-expected-statuses = ["2xx", "304", "404", "409", "412"]
+# 412: a condition that is well formed need not hold. 413: nor need a result keep to the max_bytes that an operation sets.
+expected-statuses = ["2xx", "304", "404", "409", "412", "413"]
 """
 
 

@@ -1,187 +1,308 @@
-"""Connections to one file: opened as they must be, kept for reuse, never carried over a fork."""
+"""Connections to one file: kept for reuse while it is that file, closed for a fork."""
 
 from __future__ import annotations
 
 import ctypes
-import os
+import threading
+import time
 from collections import deque
 from time import monotonic
-from typing import Literal
 
 import apsw
 
-from botwire._errors import StoreReadOnly, StoreUnavailable
+from botwire._errors import Closed, StoreUnavailable
 from botwire.stores.sqlite import _schema
 from botwire.stores.sqlite._errors import from_apsw
-from botwire.stores.sqlite._filelock import READ_ONLY, make_folder
+from botwire.stores.sqlite._filelock import FileLock
+from botwire.stores.sqlite._opening import RAM, Connection, Identity, Opening, Patience, create_file, identity_of, remove_log
 
 MOST_IDLE_READERS = 8
 RECHECK = 0.02
 """Seconds for which a reader trusts that the file is still the one it was; a writer asks each time."""
-RAM = ":memory:"
 
 _READ = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX  # a reader too must be able to recover the log of a crashed writer
-_OPENED = (
-    "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
-    "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 1000;"
-    "PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"  # on macOS a plain fsync does not reach the disk
-)
+_LOOK_AGAIN = 0.0002  # seconds between looks whether all readers are back
 
 
 class Connections:
     """One writing connection and a few reading ones, of one process, to one file.
 
-    ``writer`` is to be used by one thread at a time; readers are taken and put back.
+    The writing one is used by one thread at a time, which holds the file lock; readers are taken and put back,
+    without a lock where one is idle. Who needs both the file lock and the mutex takes the file lock first.
     """
 
-    def __init__(self, path: str, timeout: float, durability: Literal["full", "normal"]) -> None:
-        self.path = path
-        self._timeout_ms = max(1, int(timeout * 1000))
-        self._durability = durability.upper()
-        self._writer: apsw.Connection | None = None
-        self._readers: deque[apsw.Connection] = deque()
+    def __init__(self, opening: Opening) -> None:
+        self.path = opening.path
+        self._opening = opening
+        self._patience = Patience()
+        self._mutex = threading.RLock()  # for opening, closing, and changing over to another file
+        self._closed = False
+        self._writer: Connection | None = None
+        self._idle: deque[Connection] = deque()
+        self._identity: Identity | None = None  # of the files that the idle ones are to
+        self._readers: set[Connection] = set()  # all that are open, also those in use
         self._trusted_until = 0.0
-        self._file: tuple[int, int] | None = None  # device and inode of the file that the connections are to
+        self._forking = False
 
-    def writer(self) -> apsw.Connection:
+    # -------------------------------------------------------------------------------------- writing
+
+    def writer(self, deadline: float | None = None) -> Connection:
         """The writing connection; creates the file, or brings it to the present schema, if need be.
 
+        Args:
+            deadline: the ``time.monotonic()`` until which to wait for locks of other programs.
+
         Raises:
-            StoreUnavailable: and its subclasses, StoreCorrupt, StoreIncompatible: if it cannot be had.
+            BotWireError: if it cannot be had.
         """
-        if self.path == RAM:
-            if self._writer is None:
-                self._writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-                _schema.create_or_migrate(self._writer, self.path)
+        self._patience.deadline = monotonic() + self._opening.timeout if deadline is None else deadline
+        if self._writer is not None and (self.path == RAM or identity_of(self.path) == self._writer.identity):
             return self._writer
-        if not self._still_there() or self._writer is None:
-            _create_file(self.path)
-            self._writer = self._prepared(apsw.SQLITE_OPEN_READWRITE)
-            self._file = _identity(self.path)
-        return self._writer
+        with self._mutex:
+            self._refuse_if_closed()
+            if self.path == RAM:
+                self._writer = self._opening.open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+                _schema.create_or_migrate(self._writer, self.path)
+            else:
+                self._change_over()
+                create_file(self.path)
+                self._writer = self._open_writer()
+            return self._writer
 
-    def take_reader(self) -> apsw.Connection | None:
-        """A connection to read with, to be put back; None while there is no file, and so nothing to read."""
-        if monotonic() > self._trusted_until:
-            if not self._still_there():
-                self._file = _identity(self.path)
-                if self._file is None:
-                    return None
-            self._trusted_until = monotonic() + RECHECK
-        try:
-            return self._readers.pop()
-        except IndexError:
-            return self._prepared(_READ)
+    def drop_writer(self) -> None:
+        """After an error that another connection may not have: the next call opens anew, which also ends any transaction."""
+        if self.path != RAM:
+            self._close_writer()
+            self.distrust()
 
-    def put_reader(self, connection: apsw.Connection) -> None:
-        """Give a reader back."""
-        if len(self._readers) < MOST_IDLE_READERS and self._file is not None:
-            self._readers.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        """Close all connections that are not in use."""
-        readers, self._readers = self._readers, deque()
+    def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
-        self._file, self._trusted_until = None, 0.0
-        for connection in (*readers, *((writer,) if writer else ())):
-            connection.close()
+        if writer is not None:
+            writer.close()
 
-    def forget(self) -> None:
-        """In the child of a fork: use nothing of the parent's, and do not close it either.
-
-        Closing an inherited connection could checkpoint or remove the log under the parent, so it is kept for ever.
-        """
-        for connection in (*self._readers, *((self._writer,) if self._writer else ())):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self._readers, self._writer, self._file, self._trusted_until = deque(), None, None, 0.0
-
-    def _still_there(self) -> bool:
-        """Whether the file is the one that the connections are to; if another took its place, they are closed.
-
-        Otherwise writes would be acknowledged into a file that no longer has a name.
-        """
-        if self._file is not None and _identity(self.path) == self._file:
-            return True
-        if self._file is not None:
-            self.close()
-        return False
-
-    def _prepared(self, flags: int) -> apsw.Connection:
+    def _open_writer(self) -> Connection:
         try:
-            connection = self._open(flags)
+            connection = self._opening.open(apsw.SQLITE_OPEN_READWRITE, self._patience)
         except apsw.CantOpenError as error:
-            connection = self._open_immutable(error)
-        try:
-            if _schema.needs_work(connection, self.path):
-                self._set_up(connection)
-            return connection
-        except apsw.Error as error:
-            connection.close()
             raise from_apsw(error, self.path) from error
-        except BaseException:
+        try:
+            self._prepare(connection)
+        except BaseException as error:
             connection.close()
+            if isinstance(error, apsw.Error):
+                raise from_apsw(error, self.path) from error
             raise
+        connection.identity = identity_of(self.path)  # now that there is a log
+        return connection
 
-    def _set_up(self, connection: apsw.Connection) -> None:
-        connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
+    def _prepare(self, connection: Connection) -> None:
+        if _schema.needs_work(connection, self.path):
+            connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
+        if connection.readonly("main"):
+            return  # its first write will say so
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise StoreUnavailable(
                 f"{self.path} lies where SQLite cannot keep a write-ahead log (journal mode {mode!r}); choose a local disk"
             )
-        _schema.create_or_migrate(connection, self.path)
+        if _schema.needs_work(connection, self.path):
+            _schema.create_or_migrate(connection, self.path)
 
-    def _open(self, flags: int) -> apsw.Connection:
+    # -------------------------------------------------------------------------------------- reading
+
+    def take_reader(self) -> Connection | None:
+        """A connection to read with, to be put back; None while there is no file, and so nothing to read."""
+        if monotonic() > self._trusted_until and not self._recheck():
+            return None
         try:
-            connection = apsw.Connection(self.path, flags)
-        except apsw.CantOpenError:
-            raise
-        except apsw.Error as error:
-            raise from_apsw(error, self.path) from error
-        try:
-            connection.set_busy_timeout(self._timeout_ms)
-            connection.execute(_OPENED)
-            connection.pragma("synchronous", self._durability)
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # reads the header: says now what is wrong
-        except apsw.CantOpenError:
-            connection.close()
-            raise
-        except apsw.Error as error:
-            connection.close()
-            raise from_apsw(error, self.path) from error
+            connection = self._idle.pop()
+        except IndexError:
+            return self._open_reader()
+        if self._forking:  # asked after the pop: either the fork sees this one missing, or this thread sees the fork
+            self.put_reader(connection)
+            with self._mutex:
+                pass
+            return self.take_reader()
         return connection
 
-    def _open_immutable(self, error: apsw.Error) -> apsw.Connection:
-        """On a read-only file system SQLite cannot share a log; what is there can be read if nobody can write it."""
-        if not os.path.isfile(self.path) or os.access(os.path.dirname(self.path), os.W_OK):
-            raise from_apsw(error, self.path) from error
-        wal = self.path + "-wal"
-        if os.path.exists(wal) and os.path.getsize(wal):
-            raise StoreReadOnly(
-                f"{self.path} is read-only and was not closed cleanly; make it writable once, then it can be read"
-            ) from error
-        uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?immutable=1"
-        return apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    def put_reader(self, connection: Connection) -> None:
+        """Give a reader back."""
+        home = self._idle
+        if connection.home is home and len(home) < MOST_IDLE_READERS:
+            home.append(connection)
+            if home is not self._idle:  # closed, or changed over, this moment
+                self._close_all(home)
+        else:
+            self._close_reader(connection)
 
+    def distrust(self) -> None:
+        """Let no reader that is open now be used again; those in use are closed when they are put back."""
+        idle, self._idle = self._idle, deque()
+        self._identity, self._trusted_until = None, 0.0
+        self._close_all(idle)
 
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
+    def _recheck(self) -> bool:
+        """Whether there is a file to read; what is open to another one is given up."""
+        identity = identity_of(self.path)
+        if identity != self._identity and self._identity is not None:
+            if identity is None:
+                with self._mutex:
+                    self.distrust()
+            else:
+                with _Alone(self.path, self._opening.timeout), self._mutex:
+                    self._change_over()
+        self._trusted_until = monotonic() + RECHECK
+        return identity is not None
+
+    def _open_reader(self) -> Connection | None:
+        with self._mutex:
+            self._refuse_if_closed()
+            try:
+                connection = self._opening.open(_READ)
+            except apsw.CantOpenError as error:
+                if identity_of(self.path) is None:
+                    return None
+                connection = self._opening.open_immutable(error)  # good for one read
+            else:
+                if not self._idle and self._identity is None:
+                    self._identity = connection.identity
+                if connection.identity == self._identity:
+                    connection.home = self._idle
+            self._readers.add(connection)
+        try:
+            if self._has_schema(connection):
+                return connection
+        except BaseException as error:
+            self._close_reader(connection)
+            if isinstance(error, apsw.Error):
+                raise from_apsw(error, self.path) from error
+            raise
+        self._close_reader(connection)
         return None
-    return status.st_dev, status.st_ino
+
+    def _has_schema(self, connection: Connection) -> bool:
+        """Whether there is something to read; an older file is brought to the present schema first."""
+        if not _schema.needs_work(connection, self.path):
+            return True
+        if not connection.pragma("user_version"):
+            return False
+        with _Alone(self.path, self._opening.timeout):
+            Connections(self._opening).writer_once()
+        return True
+
+    def writer_once(self) -> None:
+        """Do what opening for writing does."""
+        self.writer()
+        self._close_writer()
+
+    def _close_reader(self, connection: Connection) -> None:
+        connection.close()
+        self._readers.discard(connection)
+
+    def _close_all(self, idle: deque[Connection]) -> None:
+        while True:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                return
+            self._close_reader(connection)
+
+    # ------------------------------------------------------------------------- another file, no log
+
+    def _change_over(self) -> None:
+        """Give up what is open, if the files at the path are no longer those that it was opened to.
+
+        Otherwise writes would be acknowledged into a file that no longer has a name. To be called with the file
+        lock held.
+        """
+        witness = self._writer or (self._idle[-1] if self._idle else None)  # as long as it is open, no other file has its inode
+        before, now = None if witness is None else witness.identity, identity_of(self.path)
+        if before == now:
+            return
+        if witness is not None and before is not None and now is not None and before.log is not None:
+            if now.file == before.file:
+                self._save_log(witness)
+            elif now.log == before.log:
+                remove_log(self.path)  # it is the former file's; SQLite would read it into the new one
+        self._close_writer()
+        self.distrust()
+
+    def _save_log(self, witness: Connection) -> None:
+        """The log was removed, but is still open here: write what it holds into the database."""
+        try:
+            witness.pragma("wal_checkpoint(TRUNCATE)")
+        except apsw.Error as error:
+            raise from_apsw(error, self.path) from error
+
+    # -------------------------------------------------------------------------------- closing, fork
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise Closed(f"the store {self.path} is closed")
+
+    def close(self) -> None:
+        """Close for good; readers in use are closed when they are put back. No write may be under way."""
+        with self._mutex:
+            self._closed = True
+            self.distrust()
+            self._close_writer()
+
+    def hold(self, deadline: float) -> bool:
+        """Before a fork: let no call into SQLite begin, wait for those under way, and close all.
+
+        A child that inherits an open database inherits SQLite's belief to hold locks that only the parent has. No
+        write may be under way.
+
+        Returns:
+            whether that could be done before the deadline; only then is ``let_go`` to be called.
+        """
+        if not self._mutex.acquire(timeout=max(0.0, deadline - monotonic())):
+            return False
+        self._forking = True
+        while len(self._readers) > len(self._idle):
+            if monotonic() > deadline:
+                self.let_go()
+                return False
+            time.sleep(_LOOK_AGAIN)
+        if self.path != RAM:
+            self.distrust()
+            self._close_writer()
+        return True
+
+    def let_go(self) -> None:
+        """After a fork."""
+        self._forking = False
+        self._mutex.release()
+
+    def begin_anew(self, held: bool) -> None:
+        """In the child of a fork.
+
+        Args:
+            held: whether ``hold`` closed the connections. If not, they must not be closed here either, since that
+                could remove the log under the parent: they are kept for ever.
+        """
+        if not held:
+            for connection in (*self._readers, *((self._writer,) if self._writer else ())):
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+            self._writer, self._identity, self._trusted_until = None, None, 0.0
+            self._idle, self._readers = deque(), set()
+        self._mutex, self._forking = threading.RLock(), False
 
 
-def _create_file(path: str) -> None:
-    """Make the file, for its owner alone, and the folders above it. SQLite gives its other files the same mode."""
-    make_folder(path)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-    except FileExistsError:
-        pass  # the usual case; if it is a folder, opening it will say so
-    except OSError as error:
-        if error.errno in READ_ONLY:
-            raise StoreReadOnly(f"cannot create {path}: {error.strerror}; make the folder writable, or choose another path") from error
-        raise StoreUnavailable(f"cannot create {path}: {error.strerror}; choose another path") from error
+class _Alone:
+    """The file lock, for a thread that is not the writer: it needs lock files of its own."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._lock = FileLock(path)
+        self._deadline = monotonic() + timeout
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(self._deadline)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()  # not only closed: the child of a fork may have inherited it
+        self._lock.close()

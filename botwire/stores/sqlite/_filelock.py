@@ -1,9 +1,22 @@
 """One writer at a time among all processes, each in its turn.
 
-SQLite's own waiting is unfair: with four writers, one was seen to write once while another wrote ten
-thousand times. So every writer takes this lock first. Who waits holds the queue's place (the first byte of
-a turnstile): a writer that has just let go of the lock has to pass the turnstile again, behind whoever
-stands in it already.
+SQLite's own waiting is unfair: with four writers, one was seen to write once while another wrote ten thousand
+times. So every writer takes this lock first, and who waits asks again after random times, since a blocking
+wait in the kernel could not be bounded. Whoever has waited long takes a second lock, the place at the head of
+the queue, which everybody must pass: so a writer that has just let go cannot be first for ever.
+
+Measured with 4 and 16 processes that append as fast as they can, durably, on two cores; throughput is that of
+all together relative to one alone, min/max the fewest writes of a process over the most, in the worst of three runs:
+
+    ================================  ===========  ===========  =============
+    way of waiting                    throughput   min/max      longest wait
+    ================================  ===========  ===========  =============
+    this one                          0.93, 0.74   0.65, 0.40   53, 181 ms
+    a turnstile passed by everybody   0.73, 0.49   0.86, 0.65   65, 92 ms
+    random waits alone                0.90, 0.80   0.00, 0.18   1.2, 0.6 s
+    blocking ``flock``                0.93, 0.89   0.40, 0.13   104, 108 ms
+    SQLite's busy timeout             1.12, 0.71   0.16, 0.00   1.6, 2.0 s
+    ================================  ===========  ===========  =============
 """
 
 from __future__ import annotations
@@ -22,16 +35,19 @@ except ImportError:  # not on Windows: there SQLite's own lock decides, with a r
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+PATIENCE = 0.05
+"""Seconds after which one that waits goes to the head of the queue. Longer: more throughput, less evenly shared."""
+
 
 class FileLock:
     """An advisory lock on files beside ``path``, for one thread of a process at a time."""
 
     def __init__(self, path: str) -> None:
-        self._paths = (path + ".queue", path + ".lock")
+        self._path = path
         self._files: list[int] = []
 
     def acquire(self, deadline: float) -> None:
-        """Take the lock.
+        """Take the lock. Whether this succeeds or raises, ``release`` is to be called.
 
         Args:
             deadline: the ``time.monotonic()`` at which to give up.
@@ -42,28 +58,46 @@ class FileLock:
         """
         if fcntl is None:
             return
-        if self._files and not all(os.fstat(file).st_nlink for file in self._files):
-            self.close()  # somebody removed the folder: others lock other files now
-        if not self._files:
-            make_folder(self._paths[0])
-            self._files = [_open(path) for path in self._paths]
-        queue, lock = self._files
-        _wait_for(queue, deadline, 0.0005, 0.003)
-        try:
-            _wait_for(lock, deadline, 0.00002, 0.0002)
-        finally:
-            fcntl.flock(queue, fcntl.LOCK_UN)
+        queue, lock = self._open()
+        if _try(queue) and _try(lock):
+            _let_go(queue)
+            return
+        self._wait(queue, lock, deadline)
+        _let_go(queue)
+
+    def _wait(self, queue: int, lock: int, deadline: float) -> None:
+        patient_until = time.monotonic() + PATIENCE
+        while not (_try(queue) and _try(lock)):
+            now = time.monotonic()
+            if now > deadline:
+                raise StoreBusy(f"others have been writing to {self._path} for all of the timeout; is one stuck? (botwire doctor)")
+            if now < patient_until:
+                _let_go(queue)
+                time.sleep(random.uniform(0.0001, 0.002))
+            else:  # whoever has the queue's place keeps it, and asks often
+                time.sleep(random.uniform(0.00005, 0.0002) if _try(queue) else random.uniform(0.0001, 0.002))
 
     def release(self) -> None:
-        """Let the next one have it."""
-        if fcntl is not None and self._files:
-            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+        """Let the next one have it; does no harm if it was not held."""
+        for file in self._files:
+            _let_go(file)
 
     def close(self) -> None:
         """Close the lock files; they stay where they are, since removing them would let two writers in."""
         files, self._files = self._files, []
         for file in files:
             os.close(file)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _open(self) -> list[int]:
+        if len(self._files) < 2 or not all(os.fstat(file).st_nlink for file in self._files):
+            self.close()  # never opened, or somebody removed the files: others lock other files now
+            make_folder(self._path)
+            for ending in (".queue", ".lock"):
+                self._files.append(_open(self._path + ending))
+        return self._files
 
 
 def make_folder(path: str) -> None:
@@ -73,6 +107,8 @@ def make_folder(path: str) -> None:
         StoreReadOnly, StoreUnavailable: if they cannot be made.
     """
     folder = os.path.dirname(path)
+    if os.path.isdir(folder):
+        return
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
     except FileExistsError:
@@ -92,18 +128,14 @@ def _open(path: str) -> int:
         raise StoreUnavailable(f"cannot make the store's lock file: {error}") from error
 
 
-def _wait_for(file: int, deadline: float, shortest: float, longest: float) -> None:
-    """Take the lock of ``file``; asks again after random waits, since a blocking wait could not be bounded."""
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # pyright: ignore[reportOptionalMemberAccess] - see acquire
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StoreBusy(
-                    "another process has been writing to the store for all of the timeout; is one stuck? (botwire doctor)"
-                ) from None
-            time.sleep(random.uniform(shortest, longest))
-        except InterruptedError:
-            continue
-        else:
-            return
+def _try(file: int) -> bool:
+    """Take the lock of ``file``, or keep it, if nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # pyright: ignore[reportOptionalMemberAccess]
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _let_go(file: int) -> None:
+    fcntl.flock(file, fcntl.LOCK_UN)  # pyright: ignore[reportOptionalMemberAccess]

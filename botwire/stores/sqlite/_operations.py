@@ -11,7 +11,7 @@ from typing import Any, cast
 import apsw
 
 from botwire._codec import decode, encode
-from botwire._errors import BotWireError, RequestConflict, VersionConflict
+from botwire._errors import BotWireError, RequestConflict, StoreCorrupt, VersionConflict
 from botwire._names import prefix_end
 from botwire.stores._protocol import (
     KEEP,
@@ -47,19 +47,22 @@ LOG_COLUMNS = "session, agent, epoch, head, count, created_at, updated_at, ttl, 
 _NEVER = -1  # a row id that no row has
 
 
-def apply_batch(connection: apsw.Connection, batch: Batch, now: int) -> Outcome:  # pyright: ignore[reportReturnType] - a savepoint swallows no error
+def apply_batch(connection: apsw.Connection, batch: Batch, now: int) -> Outcome:
     """Do all of a batch, or none of it; what keeps it from happening is returned, not raised.
 
     Raises:
         apsw.Error: if SQLite fails; the caller rolls back.
     """
+    outcome: Outcome = []
     try:
         if batch.request_id is None and len(batch.operations) == 1:
-            return [_apply(connection, batch.namespace, batch.operations[0], now)]
-        with connection:  # a savepoint
-            return _apply_request(connection, batch, now)
+            outcome = [_apply(connection, batch.namespace, batch.operations[0], now)]
+        else:
+            with connection:  # a savepoint
+                outcome = _apply_request(connection, batch, now)
     except BotWireError as error:
-        return error
+        outcome = error
+    return outcome
 
 
 def _apply_request(connection: apsw.Connection, batch: Batch, now: int) -> list[Result]:
@@ -73,7 +76,10 @@ def _apply_request(connection: apsw.Connection, batch: Batch, now: int) -> list[
     if seen is not None:
         if seen[0] != fingerprint:
             raise RequestConflict(f"the request id {batch.request_id!r} was used before, for another write; give each write its own")
-        return results_from_json(batch.operations, seen[1])
+        try:
+            return results_from_json(batch.operations, seen[1])
+        except (ValueError, TypeError) as error:
+            raise StoreCorrupt(f"what is kept of the request {batch.request_id!r} cannot be read: {error}") from error
     results = [_apply(connection, batch.namespace, operation, now) for operation in batch.operations]
     row = (*name, fingerprint, results_to_json(batch.operations, results), now + REQUEST_LIFETIME_US)
     connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -159,7 +165,7 @@ def _clear(connection: apsw.Connection, namespace: str, operation: Clear, now: i
     return connection.total_changes() - before - int(expired)
 
 
-def _restore(connection: apsw.Connection, namespace: str, operation: Restore, now: int) -> None:  # noqa: ARG001 - all have these
+def _restore(connection: apsw.Connection, namespace: str, operation: Restore, _now: int) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO entry (namespace, key, value, version, created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (namespace, *operation.row),
@@ -327,18 +333,3 @@ _APPLY: dict[type, Callable[[apsw.Connection, str, Any, int], Any]] = {
     DeleteLog: _delete_log,
     RestoreLog: _restore_log,
 }
-
-
-def sweep(connection: apsw.Connection, now: int, most: int = 500) -> int:
-    """Remove up to ``most`` of what has expired, of each kind; returns how many rows."""
-    before = connection.total_changes()
-    some = "WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-    connection.execute(f"DELETE FROM entry WHERE id IN (SELECT id FROM entry {some})", (now, most))
-    logs = cast("list[Any]", connection.execute(f"SELECT id FROM log {some}", (now, most)).fetchall())
-    for (log,) in logs:
-        remove_log(connection, log)
-    connection.execute(
-        f"DELETE FROM request WHERE (namespace, scope, id) IN (SELECT namespace, scope, id FROM request {some})",
-        (now, most),
-    )
-    return connection.total_changes() - before

@@ -103,14 +103,16 @@ def create_or_migrate(connection: apsw.Connection, path: str) -> None:
                 connection.pragma("application_id", APPLICATION_ID)
                 version = VERSION
             for step in range(version, VERSION):
-                if step not in MIGRATIONS:
-                    raise StoreIncompatible(  # noqa: TRY301 - what was begun is rolled back below
-                        f"{path} has schema version {step}, which this botwire cannot migrate; use an older one to export it"
-                    )
-                connection.execute(MIGRATIONS[step])
+                connection.execute(_migration(step, path))
             connection.pragma("user_version", VERSION)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _migration(version: int, path: str) -> str:
+    if version not in MIGRATIONS:
+        raise StoreIncompatible(f"{path} has schema version {version}, which this botwire cannot migrate; use an older one to export it")
+    return MIGRATIONS[version]

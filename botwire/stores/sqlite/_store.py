@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-import weakref
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -14,10 +14,11 @@ import apsw
 from botwire._errors import Closed, InvalidValue, StoreCorrupt
 from botwire.stores._open import DEFAULT_TIMEOUT, default_path
 from botwire.stores._protocol import Batch, EntryHit, EntryRow, LogHit, LogInfo, LogPage, Outcome
-from botwire.stores.sqlite import _queries
-from botwire.stores.sqlite._connections import RAM, Connections
+from botwire.stores.sqlite import _fork, _queries
+from botwire.stores.sqlite._connections import Connections
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
+from botwire.stores.sqlite._opening import RAM, Opening
 from botwire.stores.sqlite._writer import Writer
 
 T = TypeVar("T")
@@ -36,24 +37,28 @@ class SQLiteStore:
             ``memory://`` or ``memory://name`` for RAM, which lasts as long as the store is open.
             ``?durability=normal`` survives the death of the process, but may lose the last writes when the power
             goes; the default, ``full``, loses nothing that was acknowledged.
-        timeout: seconds to wait for other writers.
+        timeout: seconds to wait for other writers, and then for the disk.
         clock: microseconds since 1970; for tests.
+        vfs: the name of an SQLite VFS to use; for tests.
 
-    Does no I/O before its first call; the file is made by the first write.
+    Does no I/O before its first call; the file is made by the first write. After a fork, parent and child have
+    each a store of their own to the same file; from RAM, the child has a copy.
     """
 
     reads_are_fast = True
     """A read is a lookup in this process: a server need not hand it to a thread."""
 
-    def __init__(self, url: str = "sqlite://", *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(
+        self, url: str = "sqlite://", *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = wall_clock, vfs: str | None = None
+    ) -> None:
         self.path, durability = _parse(url)
-        self.url = "memory://" if self.path == RAM else f"sqlite://{self.path}"
+        self.url = "memory://" if self.path == RAM else "sqlite://" + self.path.replace("%", "%25").replace("?", "%3F")
         self._timeout = timeout
         self._clock = clock
         self._closed = False
-        self._connections = Connections(self.path, timeout, durability)
+        self._connections = Connections(Opening(self.path, timeout, durability.upper(), vfs))
         self._writer = self._new_writer()
-        _stores.add(self)
+        _fork.register(self)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self.url}>"
@@ -65,8 +70,6 @@ class SQLiteStore:
 
     def write(self, batches: Sequence[Batch]) -> list[Outcome]:
         """See ``Store.write``. Many threads' batches share a commit."""
-        if self._closed:
-            raise Closed(f"the store {self.url} is closed")
         return self._writer.write(batches)
 
     # -------------------------------------------------------------------------------------- reading
@@ -136,39 +139,54 @@ class SQLiteStore:
         """Run a query at the present time; ``nothing`` is the answer while there is no file."""
         if self._closed:
             raise Closed(f"the store {self.url} is closed")
+        if self.path == RAM:
+            return self._read_ram(query, *arguments)
+        connection = self._connections.take_reader()
+        if connection is None:
+            return nothing
         try:
-            if self.path == RAM:
-                with self._writer.mutex:
-                    return query(self._connections.writer(), self._clock(), *arguments)
-            connection = self._connections.take_reader()
-            if connection is None:
-                return nothing
-            try:
-                return query(connection, self._clock(), *arguments)
-            finally:
-                self._connections.put_reader(connection)
+            return query(connection, self._clock(), *arguments)
+        except apsw.Error as error:
+            self._connections.distrust()  # what troubles this connection may trouble the idle ones too
+            raise from_apsw(error, self.path) from error
+        finally:
+            self._connections.put_reader(connection)
+
+    def _read_ram(self, query: Callable[..., T], *arguments: Any) -> T:
+        try:
+            with self._writer.mutex:
+                return query(self._connections.writer(), self._clock(), *arguments)
         except apsw.Error as error:
             raise from_apsw(error, self.path) from error
 
-    # -------------------------------------------------------------------------------------- closing
+    # ------------------------------------------------------------------------------- closing, forking
 
     def close(self) -> None:
         """See ``Store.close``. Waits for writes under way."""
-        if self._closed:
-            return
-        with self._writer.mutex:
+        if not self._closed:
             self._closed = True
-            self._connections.close()
             self._writer.close()
 
-    def _after_fork(self) -> None:
-        """In a child: the parent's connections, locks and queue are not ours."""
-        self._connections.forget()
-        self._writer.close()
-        self._writer = self._new_writer()
+    def before_fork(self, deadline: float) -> bool:
+        """Close all connections and let nothing use any until ``after_fork``; whether that could be done in time."""
+        if not self._writer.mutex.acquire(timeout=max(0.0, deadline - monotonic())):
+            return False
+        if self._connections.hold(deadline):
+            return True
+        self._writer.mutex.release()
+        return False
+
+    def after_fork(self, held: bool, in_child: bool) -> None:
+        """Go on: ``held`` is what ``before_fork`` returned."""
+        if held:
+            self._connections.let_go()
+            self._writer.mutex.release()
+        if in_child:  # what other threads of the parent held, or waited for, is nobody's here
+            self._connections.begin_anew(held)
+            self._writer = self._new_writer()
 
 
-def _parse(url: str) -> tuple[str, Any]:
+def _parse(url: str) -> tuple[str, str]:
     """The absolute path, or RAM, and the durability that a URL asks for."""
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
@@ -181,20 +199,18 @@ def _parse(url: str) -> tuple[str, Any]:
     if scheme.lower() == "memory":
         return RAM, durability
     path = os.path.expanduser(unquote(place)) if place else str(default_path())
-    if "\0" in path or not os.path.basename(path):
+    if path.startswith("~"):
+        raise InvalidValue(f"there is no home directory to find {path!r} in; set HOME, or name the file: sqlite:///path/to/file.db")
+    if "\0" in path or not os.path.basename(path) or not _is_text(path):
         raise InvalidValue(f"the URL {url!r} names no file; use sqlite:///path/to/file.db")
     if os.name == "nt" and path.startswith("/") and path[2:3] == ":":
         path = path[1:]  # sqlite:///C:/folder/file.db
     return os.path.abspath(path), durability
 
 
-_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store._after_fork()  # noqa: SLF001 - this module's own class
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,337 @@
+"""AsyncMemory: what is its own beside the contract, which it passes whole: cancellation, threads, loops, native async."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+from botwire import AsyncMemory, Closed, InvalidName, InvalidValue, Memory, VersionConflict
+from botwire._aio import WORKER_THREADS
+from botwire.server import serve_in_thread
+from botwire.stores import open_store
+
+
+@pytest.fixture
+def store():
+    store = open_store("memory://")
+    yield store
+    store.close()
+
+
+class Gated:
+    """A store whose writes wait at a gate: ``reached`` says that one has come, ``gate`` lets it through."""
+
+    def __init__(self, store):
+        self._store, self.reached, self.gate, self.entered, self.finished = store, threading.Event(), threading.Event(), 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def write(self, batches):
+        self.entered += 1
+        self.reached.set()
+        assert self.gate.wait(30)
+        outcomes = self._store.write(batches)
+        self.finished += 1
+        return outcomes
+
+
+class GatedNative(Gated):
+    """The same with native async."""
+
+    def native_async(self):
+        return self._Native(self)
+
+    class _Native:
+        def __init__(self, outer):
+            self._outer = outer
+
+        async def write(self, batches):
+            return await asyncio.get_running_loop().run_in_executor(None, self._outer.write, batches)
+
+        async def close(self):
+            pass
+
+
+async def reached(gated):
+    await asyncio.get_running_loop().run_in_executor(None, gated.reached.wait, 30)
+
+
+async def settle():
+    """Let everything run that can run now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# ------------------------------------------------------------------------------------ cancellation
+
+
+@pytest.mark.parametrize("kind", [Gated, GatedNative])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda memory: memory.set("k", 1),
+        lambda memory: memory.set_many({"k": 1, "l": 2}),
+        lambda memory: memory.increment("n"),
+        lambda memory: memory.session("s").append(("user", "hi")),
+        lambda memory: memory.session("s").set_metadata({"a": 1}),
+    ],
+)
+def test_a_cancelled_write_is_waited_for(store, kind, write):
+    """The cancellation comes through once the write's outcome is known, however often it is asked for, and never before."""
+    gated = kind(store)
+
+    async def main():
+        task = asyncio.create_task(write(AsyncMemory("a", store=gated)))
+        await reached(gated)
+        for _ in range(3):
+            task.cancel()
+            await settle()
+            assert not task.done()
+        gated.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (gated.entered, gated.finished) == (1, 1)
+
+    asyncio.run(main())
+    assert store.namespaces(None, 10) == ["a"]
+
+
+def test_a_timeout_waits_for_the_write_too(store):
+    """asyncio.timeout ends after the write did: what it reports is never followed by a late write."""
+    gated = Gated(store)
+
+    async def limited():
+        async with asyncio.timeout(None) as limit:
+            write = asyncio.create_task(AsyncMemory("a", store=gated).set("k", 1))
+            await reached(gated)
+            limit.reschedule(0)  # the time is up now
+            asyncio.get_running_loop().call_later(0.05, gated.gate.set)
+            await write
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await limited()
+        assert gated.finished == 1
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_write_that_fails_leaves_no_unseen_error(store):
+    """The caller is told of the cancellation; the write's own error does not surface elsewhere later."""
+    gated = Gated(store)
+    seen = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+        task = asyncio.create_task(AsyncMemory("a", store=gated).set("k", 1, if_version=7))
+        await reached(gated)
+        task.cancel()
+        await settle()
+        gated.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        gc.collect()
+        await settle()
+
+    asyncio.run(main())
+    assert seen == []
+
+
+def test_a_cancelled_read_comes_back_at_once(store):
+    """Reading changes nothing, so nobody waits for it."""
+    gate, come = threading.Event(), threading.Event()
+
+    class Slow(Gated):
+        def get(self, namespace, key):
+            come.set()
+            assert gate.wait(30)
+
+    async def main():
+        task = asyncio.create_task(AsyncMemory("a", store=Slow(store)).get("k"))
+        await asyncio.get_running_loop().run_in_executor(None, come.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not gate.is_set()
+        gate.set()
+
+    asyncio.run(main())
+
+
+# ------------------------------------------------------------------------------- threads and loops
+
+
+def test_the_loops_own_executor_is_left_to_the_application(store):
+    """With every thread of the default executor taken, memory still answers."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        done, started = threading.Event(), threading.Semaphore(0)
+        hogs = [loop.run_in_executor(None, lambda: (started.release(), done.wait(30))) for _ in range(64)]
+        memory = AsyncMemory("a", store=store)
+        assert await asyncio.wait_for(memory.set("k", 1), 20) == 1
+        assert await asyncio.wait_for(memory.get("k"), 20) == 1
+        done.set()
+        await asyncio.gather(*hogs)
+
+    asyncio.run(main())
+
+
+def test_calls_run_side_by_side_on_a_bounded_number_of_threads(store):
+    """As many calls as there are worker threads run at once, and never more."""
+    lock, running, most = threading.Lock(), [0], [0]
+    full = threading.Event()
+
+    class Counting(Gated):
+        def get(self, namespace, key):
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+                if running[0] == WORKER_THREADS:
+                    full.set()
+            assert full.wait(30), "fewer ran at once than there are threads"
+            with lock:
+                running[0] -= 1
+
+    async def main():
+        memory = AsyncMemory("a", store=Counting(store))
+        await asyncio.gather(*[memory.get(f"k{number}") for number in range(100)])
+
+    asyncio.run(main())
+    assert most == [WORKER_THREADS]
+
+
+def test_one_memory_is_used_from_several_loops(store):
+    """Loops that follow each other, and loops at the same time in other threads, share a memory."""
+    memory = AsyncMemory("a", store=store)
+
+    async def count():
+        for _ in range(10):
+            await memory.increment("n")
+
+    asyncio.run(count())
+    asyncio.run(count())
+    threads = [threading.Thread(target=lambda: asyncio.run(count())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Memory("a", store=store).get("n") == 60
+
+
+def test_native_async_is_used_where_there_is_some(store):
+    """A store behind HTTP is called on the loop itself: no worker thread takes part, and each loop has its own connections."""
+    threads = set()
+
+    async def main(url):
+        async with AsyncMemory("a", url=url) as memory:
+            await memory.get("k")  # opening the store may take a thread, once
+            before = {thread.ident for thread in threading.enumerate()}
+            assert await asyncio.gather(*[memory.increment("n") for _ in range(20)])
+            assert await memory.session("s").append(("user", "hi"))
+            started = [thread for thread in threading.enumerate() if thread.ident not in before]
+            threads.update({thread.name for thread in started if thread.name.startswith("botwire_")})
+            return await memory.get("n")
+
+    with serve_in_thread(store) as url:
+        assert asyncio.run(main(url)) == 20
+        assert asyncio.run(main(url)) == 40
+    assert threads == set()
+
+
+# --------------------------------------------------------------------------------- as Memory, awaited
+
+
+def test_it_has_memorys_results_and_errors(store):
+    """The same calls give the same results, and bad input is refused in the same words."""
+
+    async def main():
+        memory = AsyncMemory("a", store=store)
+        assert await memory.set("k", {"a": 1}, ttl_seconds=60) == 1
+        assert await memory.get("k") == {"a": 1}
+        assert [key async for key in memory] == ["k"]
+        assert [item async for item in memory.items()] == [("k", {"a": 1})]
+        assert await memory.list("k*") == await memory.keys() == ["k"]
+        session = memory.session("s", agent="x")
+        assert await session.append("hi", role="user") == [1]
+        assert [message.content async for message in session] == ["hi"]
+        assert await session.metadata == {}
+        assert await session.ttl is None
+        assert repr(memory) == "<AsyncMemory 'a'>"
+        assert repr(session) == "<AsyncSession 's', agent='x' of 'a'>"
+        with pytest.raises(VersionConflict) as caught:
+            await memory.set("k", 2, if_version=9)
+        assert caught.value.current == 1
+        with pytest.raises(InvalidName):
+            await memory.get("")
+        with pytest.raises(InvalidValue):
+            memory.iter_keys(page_size=0)
+        await memory.close()
+        with pytest.raises(Closed):
+            await memory.get("k")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_async_with_leaves_nothing_open(store, served, tmp_path):
+    """After the block the store is closed, its connections too, and nothing warns of what was left behind."""
+
+    async def main(url):
+        async with AsyncMemory("a", url=url) as memory:
+            await memory.set("k", 1)
+            opened = memory.store
+        with pytest.raises(Closed):
+            opened.get("a", "k")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if served:
+            with serve_in_thread(store) as url:
+                asyncio.run(main(url))
+        else:
+            asyncio.run(main(f"sqlite://{tmp_path}/memory.db"))
+        gc.collect()
+
+
+def test_closing_over_a_store_handed_in_leaves_it_open(store):
+    """The store goes on; connections that native async opened for this memory are closed."""
+
+    async def main(url):
+        given = open_store(url)
+        first, second = AsyncMemory("a", store=given), AsyncMemory("a", store=given)
+        await first.set("k", 1)
+        await second.set("k", 2)
+        await first.close()
+        await first.close()
+        assert await second.get("k") == 2
+        await second.close()
+        assert given.get("a", "k").version == 2
+        given.close()
+
+    with serve_in_thread(store) as url:
+        asyncio.run(main(url))
+        gc.collect()
+
+
+def test_a_program_that_ends_without_closing_ends_cleanly(tmp_path):
+    """Worker threads and open files do not keep a process from ending, and it says nothing on the way."""
+    program = f"""
+import asyncio
+from botwire import AsyncMemory
+async def main():
+    memory = AsyncMemory("a", url="sqlite://{tmp_path}/memory.db")
+    await memory.set("k", 1)
+    print(await memory.get("k"))
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
