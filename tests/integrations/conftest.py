@@ -37,18 +37,12 @@ class Absent(pytest.File):
     def collect(self) -> list[pytest.Item]:
         folder = self.path.relative_to(HERE).parts[0]
         environment, _ = NEEDS[folder]
-        here = os.environ.get("BOTWIRE_ENV")
-        elsewhere = "not applicable: " if here != environment and here is not None else ""
-        reason = f"{elsewhere}{_missing(folder)} is not installed; pip install 'botwire[{folder}]'"
-        raise pytest.skip.Exception(reason)
+        elsewhere = "" if os.environ.get("BOTWIRE_ENV") == environment else "not applicable: "
+        raise pytest.skip.Exception(f"{elsewhere}{_missing(folder)} is not installed; tests/integrations/run.py {environment} installs it")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Absent | None:
     folder = file_path.relative_to(HERE).parts[0] if file_path.is_relative_to(HERE) else ""
     if folder in NEEDS and file_path.name.startswith("test_") and _missing(folder):
         return Absent.from_parent(parent, path=file_path)
-    return None
-
-
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return None

@@ -387,3 +387,27 @@ def test_pairs_of_8_processes_stay_together_and_none_is_lost(url: str):
     assert said[::2] == said[1::2]
     for n in range(8):
         assert [text for text in said[::2] if text.startswith(f"{n} ")] == [f"{n} {turn}" for turn in range(200)]
+
+
+def test_the_same_over_http(tmp_path: Any):
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    from botwire.server import serve_in_thread
+
+    store = open_store(f"sqlite://{tmp_path}/server.db")
+    with serve_in_thread(store) as url:
+        history = BotWireChatHistory("user/42?", url=url, history_size=2)
+        history.add_messages([SystemMessage("be brief"), HumanMessage("a"), calling("1"), ToolMessage("x", tool_call_id="1", artifact=b"\xff")])
+        assert history.messages == [SystemMessage("be brief"), calling("1"), ToolMessage("x", tool_call_id="1", artifact=b"\xff")]
+        history.messages = [HumanMessage("new")]
+        assert texts(history.messages) == ["new"]
+    store.close()
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_gone_raises_and_is_logged(caplog: pytest.LogCaptureFixture):
+    history = BotWireChatHistory("user-42", memory=Memory(url="http://127.0.0.1:9", timeout=1))
+    with pytest.raises(StoreUnavailable):
+        history.add_user_message("a")
+    with pytest.raises(StoreUnavailable):
+        await history.aadd_messages([HumanMessage("a")])
+    assert caplog.text.count("session 'user-42'") == 2

@@ -52,3 +52,15 @@ def in_process(url: str) -> Callable[..., str]:
         return ended.stdout
 
     return run
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a botwire server, on a file of its own."""
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    from botwire.server import serve_in_thread
+
+    store = open_store(f"sqlite://{tmp_path}/server.db")
+    with serve_in_thread(store) as url:
+        yield url
+    store.close()

@@ -44,6 +44,14 @@ async def test_all_81_pass_on_a_file(tmp_path: Path):
 
 
 @pytest.mark.anyio
+async def test_all_81_pass_over_http(server: str):
+    passed, failures = await outcome(url=server)
+
+    assert failures == []
+    assert {name: passed[name] for name in EXPECTED} == EXPECTED
+
+
+@pytest.mark.anyio
 async def test_all_pass_in_ram():
     with Memory("langgraph", url="memory://") as memory:
         passed, failures = await outcome(memory=memory)

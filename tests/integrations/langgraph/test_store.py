@@ -467,3 +467,16 @@ print(state['messages'][2].content)
     assert in_process(code, "likes tea") == "0 known before\n"
     assert in_process(code, "likes rain") == "1 known before\n"
     assert sorted(keys(BotWireStore(url=url).search(("facts",)))) == ["likes rain", "likes tea"]
+
+
+def test_the_same_over_http(server: str):
+    store = BotWireStore(url=server)
+    store.batch([PutOp(NS, "a", {"n": 5, "x": "\ud800\x00"}), PutOp(NS, "b/c", {"n": 10}, None, 10)])
+    before = store.get(NS, "b/c", refresh_ttl=False)
+    store.put(NS, "a", {"n": 6})
+
+    assert keys(store.search(NS, filter={"n": {"$gt": 5}})) == ["a", "b/c"]
+    assert store.get(NS, "b/c") == before
+    assert store.list_namespaces() == [NS]
+    store.delete(NS, "a")
+    assert store.get(NS, "a") is None
