@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
+from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import StoreCorrupt
@@ -142,8 +142,8 @@ def pending(texts: Iterable[str], serde: SerializerProtocol) -> list[tuple[str, 
     found: list[tuple[tuple[str, str, int], Write]] = []
     for text in texts:
         members = json.loads(text)
-        found += [(writes_sort_key(row[4], members["task"], row[0]), row) for row in members["writes"]]
-    found.sort(key=lambda item: item[0])
+        found += [((row[4], members["task"], row[0]), row) for row in members["writes"]]
+    found.sort(key=lambda item: item[0])  # LangGraph's writes_sort_key, which older ones do not have
     return [(key[1], row[1], serde.loads_typed((row[2], decode_bytes(row[3])))) for key, row in found]
 
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -15,7 +15,6 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    DeltaChannelHistory,
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
@@ -28,6 +27,9 @@ from botwire.integrations.langgraph._pages import MissingPage
 from botwire.integrations.langgraph._records import Record, merge_writes, parse_writes, pending, to_writes, writes_text
 from botwire.integrations.langgraph._threads import in_thread
 from botwire.stores import Set, Store
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import DeltaChannelHistory  # not in older ones
 
 T = TypeVar("T")
 Tuples: TypeAlias = Iterator[CheckpointTuple]

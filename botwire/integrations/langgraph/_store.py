@@ -12,6 +12,7 @@ from typing import Any
 from langgraph.store.base import (
     BaseStore,
     GetOp,
+    InvalidNamespaceError,
     Item,
     ListNamespacesOp,
     Op,
@@ -26,17 +27,6 @@ from botwire import AsyncMemory, BotWireError, InvalidValue, Memory, VersionConf
 from botwire.integrations.langgraph._items import Namespace, Stored, begins, ends, key_of, matches, namespaces, parse, prefix_of, to_text
 from botwire.integrations.langgraph._threads import in_thread
 from botwire.stores import Batch, Delete, EntryRow, Operation, Restore, Set, Store
-
-try:
-    from langgraph.store.base import validate_op_namespace  # pyright: ignore[reportAssignmentType]
-except ImportError:  # langgraph-checkpoint before 4.1 has it only inside its methods
-
-    def validate_op_namespace(op: Op) -> None:
-        from langgraph.store.base import _validate_namespace
-
-        if isinstance(op, PutOp):
-            _validate_namespace(op.namespace)
-
 
 MINUTE = 60_000_000
 """Microseconds."""
@@ -100,7 +90,7 @@ class BotWireStore(BaseStore):
         """
         operations = list(ops)
         for operation in operations:
-            validate_op_namespace(operation)
+            _check_labels(operation)
         store = self._memory.store
         puts = {key_of(op.namespace, str(op.key)): op for op in operations if isinstance(op, PutOp)}
         writes = [_write(key, op) for key, op in puts.items()]  # first: says what cannot be stored before anything is done
@@ -206,6 +196,17 @@ class BotWireStore(BaseStore):
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - LangGraph's signature
         """There is none; returns True."""
         return True
+
+
+def _check_labels(op: Op) -> None:
+    """LangGraph's rules for labels, which its own methods check, but not for a batch."""
+    if isinstance(op, ListNamespacesOp):
+        paths: Sequence[Sequence[Any]] = [condition.path for condition in op.match_conditions or ()]
+    else:
+        paths = [op.namespace_prefix if isinstance(op, SearchOp) else op.namespace]
+    for label in (label for path in paths for label in path):
+        if not isinstance(label, str) or not label or "." in label or "\x00" in label:
+            raise InvalidNamespaceError(f"a label of a namespace must be text without periods and NUL, and not empty: {label!r:.80}")
 
 
 def _write(key: str, op: PutOp) -> Operation:

@@ -1,4 +1,4 @@
-"""BotWireByteStore and BotWireCache: LangChain's own suites, with sockets disabled, and what they do not ask."""
+"""BotWireByteStore and BotWireCache: what LangChain's own suites do not ask."""
 
 from __future__ import annotations
 
@@ -12,54 +12,9 @@ from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import FakeListChatModel, FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_tests.integration_tests.base_store import BaseStoreAsyncTests, BaseStoreSyncTests
-from langchain_tests.integration_tests.cache import AsyncCacheTestSuite, SyncCacheTestSuite
-from pytest_socket import disable_socket, enable_socket
 
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreCorrupt
 from botwire.integrations.langchain import BotWireByteStore, BotWireCache
-
-
-@pytest.fixture(autouse=True)
-def _no_sockets() -> Iterator[None]:
-    """These need no network, and prove it. An event loop has a pair of Unix sockets for itself."""
-    disable_socket(allow_unix_socket=True)
-    yield
-    enable_socket()
-
-
-class TestByteStore(BaseStoreSyncTests[bytes]):
-    @pytest.fixture
-    def kv_store(self, url: str) -> BotWireByteStore:
-        return BotWireByteStore(url=url)
-
-    @pytest.fixture
-    def three_values(self) -> tuple[bytes, bytes, bytes]:
-        return b"foo", b"\x00\xff", b""
-
-
-@pytest.mark.anyio
-class TestByteStoreAwaited(BaseStoreAsyncTests[bytes]):
-    @pytest.fixture
-    async def kv_store(self, url: str) -> BotWireByteStore:  # type: ignore[override]
-        return BotWireByteStore(url=url)
-
-    @pytest.fixture
-    def three_values(self) -> tuple[bytes, bytes, bytes]:
-        return b"foo", b"\x00\xff", b""
-
-
-class TestCache(SyncCacheTestSuite):
-    @pytest.fixture
-    def cache(self, url: str) -> BotWireCache:
-        return BotWireCache(url=url)
-
-
-@pytest.mark.anyio
-class TestCacheAwaited(AsyncCacheTestSuite):
-    @pytest.fixture
-    async def cache(self, url: str) -> BotWireCache:  # type: ignore[override]
-        return BotWireCache(url=url)
 
 
 # --------------------------------------------------------------------------------------- bytes

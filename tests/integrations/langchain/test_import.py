@@ -39,10 +39,11 @@ def test_without_langchain_core_the_error_says_what_to_install():
 
 
 def test_what_langchain_core_itself_lacks_is_not_called_missing_langchain():
-    code = WITHOUT.format(name="langsmith") + (
-        "try:\n    import langchain_core.messages, botwire.integrations.langchain\nexcept ModuleNotFoundError as error:\n    print(error.name)"
+    code = WITHOUT.format(name="jsonpatch") + (
+        "import botwire\ntry:\n    import langchain_core.runnables.schema, langchain_core.tracers.log_stream, botwire.integrations.langchain\n"
+        "except ModuleNotFoundError as error:\n    print(error.name, isinstance(error, botwire.MissingExtra))"
     )
-    assert run(code) in ("langsmith\n", "")
+    assert run(code) == "jsonpatch False\n"
 
 
 def test_a_history_works_without_the_base_class_that_langchain_core_2_removes():

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def test_messages_survive_the_process(url: str):
         "import sys; sys.path.insert(0, sys.argv[2])\nfrom botwire import BotWireChatHistory\nfrom cases import CASES\n"
         "BotWireChatHistory('s', url=sys.argv[1]).add_messages(list(CASES.values()))"
     )
-    subprocess.run([sys.executable, "-c", write, url, sys.path[0]], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", write, url, str(Path(__file__).parent)], check=True, timeout=60)
 
     found = BotWireChatHistory("s", url=url).messages
 

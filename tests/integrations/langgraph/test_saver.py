@@ -256,7 +256,8 @@ def test_a_delta_channels_history_is_what_was_written_on_the_way(saver: BotWireS
     assert found["log"]["seed"] == ["seed"]
     assert [value for _, _, value in found["log"]["writes"]] == [0, 1, 2]
     assert found["unknown"] == {"writes": []}
-    assert found == super(BotWireSaver, saver).get_delta_channel_history(config=config, channels=["log", "unknown"])
+    if hasattr(BaseCheckpointSaver, "get_delta_channel_history"):  # what LangGraph makes of tuples, one by one
+        assert found == super(BotWireSaver, saver).get_delta_channel_history(config=config, channels=["log", "unknown"])
     assert saver.get_delta_channel_history(config=config, channels=[]) == {}
 
 
