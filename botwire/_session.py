@@ -32,7 +32,7 @@ class Session:
 
     @property
     def session_id(self) -> str:
-        """The id that names this session."""
+        """The id that names the session."""
         return self._plans.session_id
 
     @property
