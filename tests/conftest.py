@@ -159,13 +159,6 @@ class Need:
         """An importable module."""
         return pytest.importorskip(name, reason=f"{name} is not installed")
 
-    def variable(self, name: str) -> str:
-        """An environment variable, such as the URL of a server to test against."""
-        value = os.environ.get(name)
-        if not value:
-            pytest.skip(f"{name} is not set")
-        return value
-
 
 @pytest.fixture(scope="session")
 def need() -> Need:
@@ -176,8 +169,3 @@ def need() -> Need:
 def root() -> Path:
     """The folder of the repository."""
     return ROOT
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # AsyncMemory is for asyncio

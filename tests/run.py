@@ -18,7 +18,7 @@ BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
-DEBIAN_PACKAGES: dict[str, str] = {}
+DEBIAN_PACKAGES = {"curl": "curl"}
 """Programs that tests use besides Python's packages, and the Debian package that brings each."""
 
 
