@@ -10,7 +10,7 @@ from time import monotonic
 
 import apsw
 
-from botwire._errors import Closed, StoreUnavailable
+from botwire._errors import Closed, StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite import _schema
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
@@ -78,17 +78,18 @@ class Connections:
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.close()
+            writer.give_up()
 
     def _open_writer(self) -> Connection:
         try:
             connection = self._opening.open(apsw.SQLITE_OPEN_READWRITE, self._patience)
-        except apsw.CantOpenError as error:
+        except apsw.Error as error:
             raise from_apsw(error, self.path) from error
         try:
             self._prepare(connection)
         except BaseException as error:
-            connection.close()
+            connection.give_up()
+            self.distrust()  # within a process, connections share what they know of the log, and that it is read-only
             if isinstance(error, apsw.Error):
                 raise from_apsw(error, self.path) from error
             raise
@@ -96,10 +97,11 @@ class Connections:
         return connection
 
     def _prepare(self, connection: Connection) -> None:
-        if _schema.needs_work(connection, self.path):
-            connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
+        new = _schema.needs_work(connection, self.path)
         if connection.readonly("main"):
-            return  # its first write will say so
+            raise StoreReadOnly(f"{self.path} is read-only: make it writable, or choose another path; nothing was written")
+        if new:
+            connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise StoreUnavailable(
@@ -143,8 +145,9 @@ class Connections:
 
     def _recheck(self) -> bool:
         """Whether there is a file to read; what is open to another one is given up."""
-        identity = identity_of(self.path)
-        if identity != self._identity and self._identity is not None:
+        identity, writer = identity_of(self.path), self._writer
+        known = writer.identity if self._identity is None and writer is not None else self._identity
+        if identity != known and known is not None:
             if identity is None:
                 with self._mutex:
                     self.distrust()
@@ -159,7 +162,7 @@ class Connections:
             self._refuse_if_closed()
             try:
                 connection = self._opening.open(_READ)
-            except apsw.CantOpenError as error:
+            except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
                 if identity_of(self.path) is None:
                     return None
                 connection = self._opening.open_immutable(error)  # good for one read
@@ -196,7 +199,7 @@ class Connections:
         self._close_writer()
 
     def _close_reader(self, connection: Connection) -> None:
-        connection.close()
+        connection.give_up()
         self._readers.discard(connection)
 
     def _close_all(self, idle: deque[Connection]) -> None:
