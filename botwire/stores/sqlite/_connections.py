@@ -39,6 +39,7 @@ class Connections:
         self._closed = False
         self._writer: Connection | None = None
         self._idle: deque[Connection] = deque()
+        self._generation = object()  # changes with ``_idle``; a connection itself holds no reference to its fellows
         self._identity: Identity | None = None  # of the files that the idle ones are to
         self._readers: set[Connection] = set()  # all that are open, also those in use
         self._trusted_until = 0.0
@@ -129,16 +130,17 @@ class Connections:
 
     def put_reader(self, connection: Connection) -> None:
         """Give a reader back."""
-        home = self._idle
-        if connection.home is home and len(home) < MOST_IDLE_READERS:
-            home.append(connection)
-            if home is not self._idle:  # closed, or changed over, this moment
-                self._close_all(home)
+        idle = self._idle
+        if connection.generation is self._generation and len(idle) < MOST_IDLE_READERS:
+            idle.append(connection)
+            if idle is not self._idle:  # closed, or changed over, this moment
+                self._close_all(idle)
         else:
             self._close_reader(connection)
 
     def distrust(self) -> None:
         """Let no reader that is open now be used again; those in use are closed when they are put back."""
+        self._generation = object()
         idle, self._idle = self._idle, deque()
         self._identity, self._trusted_until = None, 0.0
         self._close_all(idle)
@@ -170,7 +172,7 @@ class Connections:
                 if not self._idle and self._identity is None:
                     self._identity = connection.identity
                 if connection.identity == self._identity:
-                    connection.home = self._idle
+                    connection.generation = self._generation
             self._readers.add(connection)
         try:
             if self._has_schema(connection):
@@ -288,7 +290,7 @@ class Connections:
             for connection in (*self._readers, *((self._writer,) if self._writer else ())):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
             self._writer, self._identity, self._trusted_until = None, None, 0.0
-            self._idle, self._readers = deque(), set()
+            self._idle, self._generation, self._readers = deque(), object(), set()
         self._mutex, self._forking = threading.RLock(), False
 
 

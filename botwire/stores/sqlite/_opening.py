@@ -7,8 +7,7 @@ import os
 import random
 import stat
 import time
-from collections import deque
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import apsw
 
@@ -35,10 +34,10 @@ class Identity(NamedTuple):
 
 
 class Connection(apsw.Connection):
-    """A connection that knows to which files it is, and to which idle ones it goes back."""
+    """A connection that knows to which files it is, and with which idle ones it belongs."""
 
     identity: Identity | None = None
-    home: deque[Self] | None = None
+    generation: object = None
 
     def give_up(self) -> None:
         """Close it. What fails in that is work for later: the log holds what could not yet go into the database."""
