@@ -147,7 +147,7 @@ def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kin
 
 def _each_once(rows: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
     """Of very many rows those of different objects: in a list that holds itself twice they would double level by level."""
-    return rows if len(rows) < 5_000 else list({id(row[0]): row for row in rows}.values())
+    return rows if len(rows) < 1_000 else list({id(row[0]): row for row in rows}.values())
 
 
 def _a(item: Any) -> str:
