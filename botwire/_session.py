@@ -83,7 +83,11 @@ class Session:
         return iter(self.messages())
 
     def pop(self) -> Message | None:
-        """Remove the last message and return it; None if there is none. Its sequence number is not given out again."""
+        """Remove the last message and return it; None if there is none. Its sequence number is not given out again.
+
+        Raises:
+            StoreCorrupt: if what was removed cannot be read.
+        """
         return run(self._plans.pop(), self._source.open())
 
     def trim(self, keep_last: int) -> int:
