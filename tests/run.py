@@ -38,8 +38,9 @@ def main(arguments: list[str]) -> int:
 CHECKS = {
     "ruff check": ("ruff", "check"),
     "ruff format": ("ruff", "format", "--check"),
-    "pyright": ("pyright", "--pythonpath", str(PYTHON)),
-    "import-linter": ("lint-imports",),
+    # Named, so that no pyrightconfig.json of a folder above comes first.
+    "pyright": ("pyright", "--project", "pyproject.toml", "--pythonpath", str(PYTHON)),
+    "import-linter": ("lint-imports", "--no-logo"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }
