@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import MAX_EMAX, MAX_PREC, Context, Decimal
 from typing import Any, cast
 
 from botwire._errors import InvalidValue, StoreCorrupt, ValueTooLarge, shown
+from botwire._longint import LONG_BITS, int_text, parse_int
 
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 """Largest value or message a store takes, in bytes of JSON text as UTF-8; a server may set less."""
@@ -42,7 +42,6 @@ _CURES = {
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _encode_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX)
 
 
 def encode(value: Any, what: str = "value", max_bytes: int = MAX_VALUE_BYTES) -> str:
@@ -111,7 +110,7 @@ def _load(text: str) -> Any:
     except ValueError as error:
         if "integer string conversion" not in str(error):
             raise
-        return json.loads(text, parse_int=_parse_long_int, parse_constant=_refuse_constant)
+        return json.loads(text, parse_int=parse_int, parse_constant=_refuse_constant)
 
 
 def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kinds of values: it runs for every write
@@ -148,7 +147,7 @@ def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kin
 
 def _each_once(rows: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
     """Of very many rows those of different objects: in a list that holds itself twice they would double level by level."""
-    return rows if len(rows) < 5_000 else list({id(row[0]): row for row in rows}.values())
+    return rows if len(rows) < 1_000 else list({id(row[0]): row for row in rows}.values())
 
 
 def _a(item: Any) -> str:
@@ -179,7 +178,7 @@ def _place_of_pair(item: Any, where: str) -> str | None:
 
 
 def _encode_long_ints(value: Any) -> str:
-    """Python limits int-to-text against slow conversions, at 4,300 digits or as few as 640; Decimal has no such limit.
+    """Python limits int-to-text against slow conversions, at 4,300 digits or as few as 640; here they are fast.
 
     Each long int leaves a mark in its place that no other text in the value contains.
     """
@@ -192,15 +191,11 @@ def _encode_long_ints(value: Any) -> str:
 
 
 def _swap_long_ints(item: Any, digits: list[str], mark: str) -> Any:
-    if type(item) is int and item.bit_length() > 2_000:
-        digits.append(str(Decimal(item)))
+    if type(item) is int and item.bit_length() > LONG_BITS:
+        digits.append(int_text(item))
         return mark
     if isinstance(item, list):
         return [_swap_long_ints(child, digits, mark) for child in cast("list[Any]", item)]
     if isinstance(item, dict):
         return {key: _swap_long_ints(child, digits, mark) for key, child in cast("dict[str, Any]", item).items()}
     return item
-
-
-def _parse_long_int(text: str) -> int:
-    return int(text) if len(text) < 600 else int(_EXACT.create_decimal(text))

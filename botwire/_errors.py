@@ -150,7 +150,7 @@ class OutcomeUnknown(StoreUnavailable):
 
 
 class StoreCorrupt(BotWireError):
-    """Stored data cannot be read back. Nothing was changed."""
+    """Stored data cannot be read back."""
 
     code = "store_corrupt"
 

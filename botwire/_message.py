@@ -56,11 +56,14 @@ class ToolCall:
         return cast("dict[str, Any]", arguments)
 
     def to_dict(self) -> dict[str, JSON]:
-        """The call in the common chat shape: ``{"id", "type": "function", "function": {"name", "arguments"}}``."""
+        """The call in the common chat shape: ``{"id", "type": "function", "function": {"name", "arguments"}}``.
+
+        One of a custom tool has ``"custom": {"name", "input"}`` in place of the function.
+        """
         arguments = self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments, ensure_ascii=False)
         call: dict[str, Any] = {} if self.id is None else {"id": self.id}
-        function = {"name": self.name, "arguments": arguments, **self.extra.get("function", {})}
-        return {**call, "type": "function", **self.extra, "function": function}
+        kind, said = ("custom", "input") if self.extra.get("type") == "custom" else ("function", "arguments")
+        return {**call, "type": kind, **self.extra, kind: {"name": self.name, said: arguments, **self.extra.get(kind, {})}}
 
 
 @dataclass(slots=True)
@@ -233,17 +236,19 @@ def _call_from_record(record: dict[str, Any]) -> ToolCall:
 def _call_from_dict(shape: Any) -> ToolCall:
     members = dict(_expect(shape, dict, "tool_calls[]"))
     identifier = members.pop("id", None)
-    if "function" in members:
-        function = dict(_expect(members.pop("function"), dict, "tool_calls[].function"))
+    kind, said = ("custom", "input") if members.get("type") == "custom" else ("function", "arguments")
+    if kind in members:
+        function = dict(_expect(members.pop(kind), dict, f"tool_calls[].{kind}"))
         if members.get("type") == "function":
             del members["type"]
     else:  # the flat shape: {"id", "name", "arguments" or "args"}
-        function = {"name": members.pop("name", None), "arguments": members.pop("arguments", members.pop("args", ""))}
+        given = "args" if "args" in members and "arguments" not in members else "arguments"
+        function = {"name": members.pop("name", None), said: members.pop(given, "")}
         if members.get("type") in ("function", "tool_call"):
             del members["type"]
-    call = ToolCall(identifier, function.pop("name", None), function.pop("arguments", ""), members)  # type: ignore[arg-type]
+    call = ToolCall(identifier, function.pop("name", None), function.pop(said, ""), members)  # type: ignore[arg-type]
     if function:
-        call.extra["function"] = function
+        call.extra[kind] = function
     _check_call(call)
     return call
 

@@ -32,7 +32,7 @@ class Session:
 
     @property
     def session_id(self) -> str:
-        """The id that names this session."""
+        """The id that names the session."""
         return self._plans.session_id
 
     @property
@@ -90,7 +90,11 @@ class Session:
         return iter(self.messages())
 
     def pop(self) -> Message | None:
-        """Remove the last message and return it; None if there is none. Its sequence number is not given out again."""
+        """Remove the last message and return it; None if there is none. Its sequence number is not given out again.
+
+        Raises:
+            StoreCorrupt: if what was removed cannot be read.
+        """
         return run(self._plans.pop(), self._source.open())
 
     def trim(self, keep_last: int) -> int:

@@ -34,7 +34,7 @@ class SessionPlans:
 
     @property
     def where(self) -> str:
-        """How messages call this session."""
+        """How messages of errors call the session."""
         agent = f" (agent {self.agent!r})" if self.agent else ""
         return f"session {self.session_id!r}{agent} in namespace {self.namespace!r}"
 

@@ -1,7 +1,7 @@
 """What holds for every test: nobody's real memory is touched, nothing but loopback is called, no skip goes unseen in CI.
 
 Tests that measure time carry ``@pytest.mark.alone``: while one runs, no other worker of the run has a test going.
-A test skips what can never run on this platform or store with a reason that begins with ``elsewhere:``; every other skip says
+A test skips what can never run on this platform or store with a reason that begins with ``not applicable:``; every other skip says
 that something is not installed, and is a failure where ``CI`` is set.
 """
 
@@ -127,7 +127,7 @@ def _fail_if_skipped(report: Any) -> None:
     if not IN_CI or not report.skipped or hasattr(report, "wasxfail"):
         return
     reason = str(cast("tuple[Any, ...]", report.longrepr)[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if not reason.removeprefix("Skipped: ").startswith("elsewhere:"):
+    if not reason.removeprefix("Skipped: ").startswith("not applicable:"):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was skipped where CI is set: {reason}"
 
@@ -160,13 +160,6 @@ class Need:
         """An importable module."""
         return pytest.importorskip(name, reason=f"{name} is not installed")
 
-    def variable(self, name: str) -> str:
-        """An environment variable, such as the URL of a server to test against."""
-        value = os.environ.get(name)
-        if not value:
-            pytest.skip(f"{name} is not set")
-        return value
-
 
 @pytest.fixture(scope="session")
 def need() -> Need:
@@ -177,8 +170,3 @@ def need() -> Need:
 def root() -> Path:
     """The folder of the repository."""
     return ROOT
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # AsyncMemory is for asyncio

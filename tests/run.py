@@ -18,7 +18,7 @@ BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
-DEBIAN_PACKAGES: dict[str, str] = {}
+DEBIAN_PACKAGES = {"curl": "curl"}
 """Programs that tests use besides Python's packages, and the Debian package that brings each."""
 
 
@@ -38,8 +38,9 @@ def main(arguments: list[str]) -> int:
 CHECKS = {
     "ruff check": ("ruff", "check"),
     "ruff format": ("ruff", "format", "--check"),
-    "pyright": ("pyright", "--pythonpath", str(PYTHON)),
-    "import-linter": ("lint-imports",),
+    # Named, so that no pyrightconfig.json of a folder above comes first.
+    "pyright": ("pyright", "--project", "pyproject.toml", "--pythonpath", str(PYTHON)),
+    "import-linter": ("lint-imports", "--no-logo"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

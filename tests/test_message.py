@@ -134,3 +134,11 @@ def test_what_is_no_message_is_refused_by_its_field(session, message, complaint)
     with pytest.raises(InvalidValue, match=complaint):
         session.append(("user", "fine"), message)
     assert session.info() is None
+
+
+def test_a_call_of_a_custom_tool_comes_back_in_its_own_shape() -> None:
+    """Chat shapes have function tools and custom tools, whose input is free text."""
+    call = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
+    message = Message.from_dict({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert (message.tool_calls[0].name, message.tool_calls[0].arguments) == ("sql", "SELECT 1")
+    assert message.to_dict()["tool_calls"] == [call]

@@ -76,7 +76,8 @@ def _sets(settings: Settings, memory: Memory, bare: Bare, peers: dict[str, _Disk
         "bare `apsw`, same statement": _keyed(set_by_engine, SETS),
         "bare `sqlite3`, cheapest statement": _keyed(lambda key: bare.set_plain(key, TEXT), SETS),
         **{name: peer.side("set", SETS) for name, peer in peers.items()},
-        "disk: overwrite 4 KiB + fdatasync": _disk(folder / "overwritten", stack, grow=False),
+        "disk: overwrite 4 KiB + fdatasync": _disk(folder / "overwritten", stack),
+        "disk: overwrite, a stat of the file before": _disk(folder / "looked-at", stack, look=True),
         "disk: append 4 KiB + fdatasync": _disk(folder / "grown", stack, grow=True),
     }
     samples = interleave(sides, settings.rounds(60))
@@ -130,7 +131,7 @@ def _keyed(function: Callable[[str], object], count: int) -> Side:
     return sample
 
 
-def _disk(path: Path, stack: ExitStack, *, grow: bool) -> Side:
+def _disk(path: Path, stack: ExitStack, *, grow: bool = False, look: bool = False) -> Side:
     """What any durable write comes down to: a page written, and the wait for the disk."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     stack.callback(os.close, file)
@@ -142,6 +143,8 @@ def _disk(path: Path, stack: ExitStack, *, grow: bool) -> Side:
 
     def write(_: str) -> None:
         number = next(pages)
+        if look:
+            path.stat()
         os.pwrite(file, PAGE, (64 + number if grow else number % 64) * len(PAGE))
         synchronise(file)
 

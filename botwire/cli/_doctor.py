@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from botwire._errors import BotWireError
+from botwire.cli._figures import file_of
 from botwire.cli._output import console, plural, safe_line, size_text, styled
-from botwire.cli._store import file_of
 from botwire.stores._protocol import Store
 
 Level = Literal["ok", "warning", "problem"]

@@ -1,8 +1,9 @@
-"""What a store holds, in figures: read page by page, so that a large one needs time but no memory."""
+"""Where a store lies and what it holds, in figures: read page by page, so that a large one needs time but no memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from botwire.stores._protocol import LogInfo, Store
@@ -17,6 +18,12 @@ class Figures(NamedTuple):
     entries: int
     sessions: int
     messages: int
+
+
+def file_of(store: Store) -> str | None:
+    """The file in which a store lies, if it is one."""
+    path = getattr(store, "path", None)
+    return path if isinstance(path, str) and Path(path).is_absolute() else None
 
 
 def iter_namespaces(store: Store) -> Iterator[str]:

@@ -187,7 +187,7 @@ def search(
     options: Options,
     query: Annotated[list[str], typer.Argument(metavar="QUERY...", help="Words that must all be there, in any case.", show_default=False)],
     where: Annotated[Where, typer.Option("--in", help="Where to search.")] = Where.EVERYTHING,
-    session: Annotated[str | None, typer.Option("--session", metavar="ID", help="Only messages of this session.")] = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="ID", help="Only messages of the session of that id.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The most hits of each kind.")] = 20,
 ) -> int:
     """Search keys, values and messages for words, best match first. Exits with 1 if nothing is found.

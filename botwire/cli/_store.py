@@ -12,7 +12,7 @@ import typer
 from botwire._errors import MissingExtra
 from botwire._version import __version__
 from botwire.cli import _exit
-from botwire.cli._figures import figures_of, iter_namespaces
+from botwire.cli._figures import figures_of, file_of, iter_namespaces
 from botwire.cli._options import Options, command
 from botwire.cli._output import Column, console, note, out, out_json, out_table, safe_line, size_text, styled
 
@@ -66,12 +66,6 @@ def _about(options: Options, store: Store) -> dict[str, Any]:
 
         about |= {"path": path, "bytes": _bytes_of(path), "sqlite": apsw.sqlite_lib_version()}
     return about
-
-
-def file_of(store: Store) -> str | None:
-    """The file in which a store lies, if it is one."""
-    path = getattr(store, "path", None)
-    return path if isinstance(path, str) and Path(path).is_absolute() else None
 
 
 def _bytes_of(path: str) -> int | None:

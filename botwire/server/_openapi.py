@@ -47,7 +47,7 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "values": ({"type": "string", "enum": ["true", "false"]}, "`true`: whole entries instead of keys; a page ends at about 8 MiB."),
     "as": ({"type": "string", "enum": ["json", "text"]}, "`text`: values travel as JSON text in strings, exact for every reader."),
     "q": ({"type": "string", "minLength": 1}, "At least one word; all must be there, in any case."),
-    "session": (_NAME, "Only messages of this session."),
+    "session": (_NAME, "Only messages of the session of that id."),
     "agent": ({**_PREFIX, "not": {"enum": [".", ".."]}}, "One agent's transcript; empty: the session's own."),
     "after": (_NUMBER, "Only messages after this sequence number."),
     "before": (_NUMBER, "Only messages before this sequence number."),

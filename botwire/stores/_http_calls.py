@@ -15,7 +15,7 @@ from botwire import _wire
 from botwire._errors import BotWireError, OutcomeUnknown, QuotaExceeded, StoreUnavailable, Unauthorized, Unsupported, ValueTooLarge
 from botwire._jsontext import encode_utf8
 from botwire.stores._http_batch import operations_to_body, results_from_body
-from botwire.stores._protocol import Batch, Delete, EntryHit, EntryRow, LogHit, LogInfo, LogPage, LogRow, Outcome, Result, Set
+from botwire.stores._protocol import RETRY_PREFIX, Batch, Delete, EntryHit, EntryRow, LogHit, LogInfo, LogPage, LogRow, Outcome, Result, Set
 
 T = TypeVar("T")
 
@@ -239,14 +239,12 @@ class HTTPCalls:
 _JSON_BODY = (("content-type", _wire.JSON),)
 
 
-def _request_id(batch: Batch) -> str | None:
+def _request_id(batch: Batch) -> str:
     """The request id under which the server applies a batch once, however often it is sent.
 
-    A plain Set needs none: the same entry set again is the same entry.
+    A plain Set needs one too: sent again after a lost answer, it would undo what somebody else set meanwhile.
     """
-    if batch.request_id is not None or all(isinstance(operation, Set) and operation.if_version is None for operation in batch.operations):
-        return batch.request_id
-    return uuid.uuid4().hex
+    return RETRY_PREFIX + uuid.uuid4().hex if batch.request_id is None else batch.request_id
 
 
 def _fits_header(request_id: str | None) -> bool:
@@ -254,8 +252,7 @@ def _fits_header(request_id: str | None) -> bool:
 
 
 def _write_headers(batch: Batch) -> tuple[tuple[str, str], ...]:
-    request_id = _request_id(batch)
-    return _JSON_BODY if request_id is None else (*_JSON_BODY, ("idempotency-key", request_id))
+    return (*_JSON_BODY, ("idempotency-key", _request_id(batch)))
 
 
 def _condition(if_version: int | None) -> tuple[tuple[str, str], ...]:

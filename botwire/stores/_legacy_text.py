@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Sequence
+from typing import cast
 
 from botwire import _wire
 from botwire._codec import encode
@@ -21,22 +23,26 @@ SESSION_PREFIX = "session."
 is_key = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 """Whether the service takes a key."""
 
-_CURE = "put it into a list or dict"
+_CHANGES = "the older service keeps text alone:"
+_CURE = "put such a value into a list or dict to get it back as it was"
 
 
 def to_text(value: str, what: str) -> str:
-    """What is sent for a value's JSON text.
+    """What is sent for a value's JSON text: a string as it is, other JSON as its text.
+
+    The service keeps text alone, so a few values come back as something else; of each kind it is warned once.
 
     Raises:
-        InvalidValue: if it would not come back equal and of the same type.
+        InvalidValue, ValueTooLarge: if the service cannot keep it at all.
     """
     if value.lstrip()[:1] in ("[", "{"):
         return sized(value, what)
-    text = json.loads(value) if value.lstrip().startswith('"') else None
-    if not isinstance(text, str):
-        raise InvalidValue(f"{what} is a number, a bool or None, which this older service would give back as text; {_CURE}")
+    if not value.lstrip().startswith('"'):
+        warnings.warn(f"{_CHANGES} numbers, bools and None come back as text, 42 as '42'; {_CURE}", UserWarning, stacklevel=2)
+        return sized(value, what)
+    text = cast("str", json.loads(value))
     if _is_container(text):
-        raise InvalidValue(f"{what} is text that is JSON itself, which this older service would give back as list or dict; {_CURE}")
+        warnings.warn(f"{_CHANGES} text that is a JSON list or object comes back as that list or dict; {_CURE}", UserWarning, stacklevel=2)
     if re.search(r"[\ud800-\udfff]", text):
         raise InvalidValue(f"{what} holds a lone surrogate, which this older service cannot keep")
     return sized(text, what)

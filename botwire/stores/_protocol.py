@@ -229,12 +229,17 @@ Operation: TypeAlias = Set | Delete | Change | Clear | Restore | Append | Pop | 
 Result: TypeAlias = int | bool | Changed | Appended | LogRow | LogInfo | None
 
 
+RETRY_PREFIX: Final = "retry:"
+"""How a request id begins that a client gave a batch by itself, so that it can send it again when no answer came."""
+
+
 class Batch(NamedTuple):
     """Operations on one namespace that happen together, in order, or not at all.
 
     A batch with a ``request_id`` that was applied before is not applied again: it gets the results of the first
-    time. Ids are kept for a day at least, apart for each namespace, and within it for each session if the first
-    operation is one on a session. The same id with other operations is a ``RequestConflict``.
+    time. Ids are kept for a day at least, those that begin with ``RETRY_PREFIX`` for an hour; apart for each
+    namespace, and within it for each session if the first operation is one on a session. The same id with other
+    operations is a ``RequestConflict``.
     """
 
     namespace: str

@@ -76,7 +76,7 @@ class ContractBase:
     def needs(self, hook: str) -> None:
         """Skip the test if the class declares that its store cannot do this; otherwise the hook must be there."""
         if hook in self.cannot:
-            pytest.skip(f"elsewhere: {type(self).__name__} declares that its store cannot {hook}")
+            pytest.skip(f"not applicable: {type(self).__name__} declares that its store cannot {hook}")
 
     def wait(self, seconds: float) -> None:
         """Let time pass: by moving the store's clock, or where that cannot be, by waiting."""

@@ -139,14 +139,14 @@ def run(scenario: Callable[[Memory, Any], None], url: str) -> None:
         store.close()
 
 
-@pytest.mark.skipif(RECORDING, reason="elsewhere: the cassettes are being recorded")
+@pytest.mark.skipif(RECORDING, reason="not applicable: the cassettes are being recorded")
 def test_the_client_sends_what_was_recorded_and_understands_the_answers(scenario: Any, same_ids: None) -> None:
     with play(CASSETTES / f"{scenario.__name__}.yaml", "none") as cassette:
         run(scenario, HOST)
         assert cassette.all_played, "the cassette holds requests that the client no longer sends"
 
 
-@pytest.mark.skipif(not RECORDING, reason="elsewhere: the cassettes are recorded only when asked for")
+@pytest.mark.skipif(not RECORDING, reason="not applicable: the cassettes are recorded only when asked for")
 def test_record(scenario: Any, same_ids: None, server: str) -> None:
     path = CASSETTES / f"{scenario.__name__}.yaml"
     path.unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def settled(text: str) -> str:
     return text
 
 
-@pytest.mark.skipif(RECORDING, reason="elsewhere: the cassettes are being recorded")
+@pytest.mark.skipif(RECORDING, reason="not applicable: the cassettes are being recorded")
 def test_the_server_answers_what_was_recorded(scenario: Any, server: str) -> None:
     """Each recorded request is sent to a fresh server, whose answer must be the recorded one but for times and epochs."""
     recorded = yaml.safe_load((CASSETTES / f"{scenario.__name__}.yaml").read_text())["interactions"]

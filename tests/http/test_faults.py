@@ -96,6 +96,7 @@ def test_every_kind_of_write_tells_the_truth_when_its_first_answer_is_lost(proxy
         (lambda: memory.increment("counter"), 11),
         (lambda: memory.set("cas", "new", if_version=version), version + 1),
         (lambda: memory.set("fresh", 1, if_version=0), 1),
+        (lambda: memory.set("plain", 1), 1),
         (lambda: memory.append("list", "a", "b"), 2),
         (lambda: memory.session("s").pop().text, "only"),
         (lambda: memory.clear("list"), 1),
@@ -105,7 +106,7 @@ def test_every_kind_of_write_tells_the_truth_when_its_first_answer_is_lost(proxy
         proxy.faults.append(fault[name])
         assert call() == expected
     assert direct.get("counter") == 11
-    assert direct.list_keys() == ["cas", "counter", "fresh"]
+    assert direct.list_keys() == ["cas", "counter", "fresh", "plain"]
 
 
 def test_a_retry_is_the_same_request_and_another_call_is_not(proxy: Any, fault: Any) -> None:

@@ -139,7 +139,7 @@ def test_many_tasks_share_a_store(url: str) -> None:
     asyncio.run(check())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: there is no fork here")
 def test_a_forked_child_makes_connections_of_its_own(proxy: Any) -> None:
     """Parent and child go on at once; neither reads the other's answers."""
     store = HTTPStore(proxy.url)

@@ -10,7 +10,7 @@ from time import monotonic
 
 import apsw
 
-from botwire._errors import Closed, StoreUnavailable
+from botwire._errors import Closed, StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite import _schema
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
@@ -39,6 +39,7 @@ class Connections:
         self._closed = False
         self._writer: Connection | None = None
         self._idle: deque[Connection] = deque()
+        self._generation = object()  # changes with ``_idle``; a connection itself holds no reference to its fellows
         self._identity: Identity | None = None  # of the files that the idle ones are to
         self._readers: set[Connection] = set()  # all that are open, also those in use
         self._trusted_until = 0.0
@@ -78,17 +79,18 @@ class Connections:
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.close()
+            writer.give_up()
 
     def _open_writer(self) -> Connection:
         try:
             connection = self._opening.open(apsw.SQLITE_OPEN_READWRITE, self._patience)
-        except apsw.CantOpenError as error:
+        except apsw.Error as error:
             raise from_apsw(error, self.path) from error
         try:
             self._prepare(connection)
         except BaseException as error:
-            connection.close()
+            connection.give_up()
+            self.distrust()  # within a process, connections share what they know of the log, and that it is read-only
             if isinstance(error, apsw.Error):
                 raise from_apsw(error, self.path) from error
             raise
@@ -96,10 +98,11 @@ class Connections:
         return connection
 
     def _prepare(self, connection: Connection) -> None:
-        if _schema.needs_work(connection, self.path):
-            connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
+        new = _schema.needs_work(connection, self.path)
         if connection.readonly("main"):
-            return  # its first write will say so
+            raise StoreReadOnly(f"{self.path} is read-only: make it writable, or choose another path; nothing was written")
+        if new:
+            connection.pragma("auto_vacuum", 2)  # incremental; to be chosen before the first table
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise StoreUnavailable(
@@ -127,24 +130,26 @@ class Connections:
 
     def put_reader(self, connection: Connection) -> None:
         """Give a reader back."""
-        home = self._idle
-        if connection.home is home and len(home) < MOST_IDLE_READERS:
-            home.append(connection)
-            if home is not self._idle:  # closed, or changed over, this moment
-                self._close_all(home)
+        idle = self._idle
+        if connection.generation is self._generation and len(idle) < MOST_IDLE_READERS:
+            idle.append(connection)
+            if idle is not self._idle:  # closed, or changed over, this moment
+                self._close_all(idle)
         else:
             self._close_reader(connection)
 
     def distrust(self) -> None:
         """Let no reader that is open now be used again; those in use are closed when they are put back."""
+        self._generation = object()
         idle, self._idle = self._idle, deque()
         self._identity, self._trusted_until = None, 0.0
         self._close_all(idle)
 
     def _recheck(self) -> bool:
         """Whether there is a file to read; what is open to another one is given up."""
-        identity = identity_of(self.path)
-        if identity != self._identity and self._identity is not None:
+        identity, writer = identity_of(self.path), self._writer
+        known = writer.identity if self._identity is None and writer is not None else self._identity
+        if identity != known and known is not None:
             if identity is None:
                 with self._mutex:
                     self.distrust()
@@ -159,7 +164,7 @@ class Connections:
             self._refuse_if_closed()
             try:
                 connection = self._opening.open(_READ)
-            except apsw.CantOpenError as error:
+            except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
                 if identity_of(self.path) is None:
                     return None
                 connection = self._opening.open_immutable(error)  # good for one read
@@ -167,7 +172,7 @@ class Connections:
                 if not self._idle and self._identity is None:
                     self._identity = connection.identity
                 if connection.identity == self._identity:
-                    connection.home = self._idle
+                    connection.generation = self._generation
             self._readers.add(connection)
         try:
             if self._has_schema(connection):
@@ -196,7 +201,7 @@ class Connections:
         self._close_writer()
 
     def _close_reader(self, connection: Connection) -> None:
-        connection.close()
+        connection.give_up()
         self._readers.discard(connection)
 
     def _close_all(self, idle: deque[Connection]) -> None:
@@ -285,7 +290,7 @@ class Connections:
             for connection in (*self._readers, *((self._writer,) if self._writer else ())):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
             self._writer, self._identity, self._trusted_until = None, None, 0.0
-            self._idle, self._readers = deque(), set()
+            self._idle, self._generation, self._readers = deque(), object(), set()
         self._mutex, self._forking = threading.RLock(), False
 
 

@@ -41,6 +41,8 @@ def from_apsw(error: apsw.Error, path: str) -> BotWireError:
 def _cannot_open(error: apsw.Error, path: str) -> BotWireError:
     if os.path.isdir(path):
         return StoreUnavailable(f"{path} is a folder, not a file; name a file in it, as {os.path.join(path, 'memory.db')}")
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return StoreUnavailable(f"{path} may not be read by this user; change its permissions, or choose another path")
     folder = os.path.dirname(path)
     if os.path.isdir(folder) and not os.access(folder, os.W_OK):
         return StoreReadOnly(f"the folder of {path} cannot be written; make it writable, or choose another path")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import stat
 import time
-from collections import deque
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import apsw
 
 from botwire._errors import StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import READ_ONLY, make_folder
+
+logger = logging.getLogger("botwire")
 
 RAM = ":memory:"
 
@@ -31,10 +34,18 @@ class Identity(NamedTuple):
 
 
 class Connection(apsw.Connection):
-    """A connection that knows to which files it is, and to which idle ones it goes back."""
+    """A connection that knows to which files it is, and with which idle ones it belongs."""
 
     identity: Identity | None = None
-    home: deque[Self] | None = None
+    generation: object = None
+
+    def give_up(self) -> None:
+        """Close it. What fails in that is work for later: the log holds what could not yet go into the database."""
+        path = self.filename
+        try:
+            self.close()
+        except apsw.Error as error:
+            logger.warning("closing %s: %s", path, error)
 
 
 class Patience:
@@ -67,7 +78,7 @@ class Opening(NamedTuple):
             patience: how to wait for locks; without it, for the timeout at most.
 
         Raises:
-            apsw.CantOpenError: if the file, or one that SQLite keeps beside it, cannot be opened.
+            apsw.CantOpenError, apsw.ReadOnlyError: if the file, or one that SQLite keeps beside it, cannot be opened.
             BotWireError: if it is no SQLite file, or damaged, or cannot be used now.
         """
         before = identity_of(self.path)
@@ -76,16 +87,16 @@ class Opening(NamedTuple):
             try:
                 self._set_up(connection, patience)
             except BaseException:
-                connection.close()
+                connection.give_up()
                 raise
-        except apsw.CantOpenError:
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
             raise
         except apsw.Error as error:
             raise from_apsw(error, self.path) from error
         connection.identity = identity_of(self.path)
         if before is None or connection.identity is None or before.file == connection.identity.file:
             return connection
-        connection.close()  # replaced at this moment: which of the two it is to cannot be told
+        connection.give_up()  # replaced at this moment: which of the two it is to cannot be told
         return self.open(flags, patience)
 
     def _set_up(self, connection: Connection, patience: Patience | None) -> None:
@@ -97,8 +108,8 @@ class Opening(NamedTuple):
         connection.pragma("synchronous", self.synchronous)
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # reads the header: says now what is wrong
 
-    def open_immutable(self, error: apsw.CantOpenError) -> Connection:
-        """A connection for one read, where SQLite cannot share a log since the file system is read-only.
+    def open_immutable(self, error: apsw.Error) -> Connection:
+        """A connection for one read, where SQLite cannot share a log since the folder is read-only.
 
         It takes no locks, so this is only for what nobody here can write.
 
@@ -128,8 +139,12 @@ def identity_of(path: str) -> Identity | None:
 def _inode(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # not the same as an empty store
+        raise StoreUnavailable(
+            f"{path} cannot be looked at: {error.strerror}; check its folders' permissions, or choose another path"
+        ) from error
     return status.st_dev, status.st_ino
 
 
@@ -144,12 +159,23 @@ def create_file(path: str) -> None:
         if not os.path.lexists(path):
             remove_log(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-    except FileExistsError:
-        pass  # the usual case; if it is a folder, opening it will say so
+    except FileExistsError:  # the usual case; if it is a folder, opening it will say so
+        _give_log_the_same_mode(path)
     except OSError as error:
         if error.errno in READ_ONLY:
             raise StoreReadOnly(f"cannot create {path}: {error.strerror}; make the folder writable, or choose another path") from error
         raise StoreUnavailable(f"cannot create {path}: {error.strerror}; choose another path") from error
+
+
+def _give_log_the_same_mode(path: str) -> None:
+    """A log that was made while the file was read-only is so too, and would stay so when the file no longer is."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        for beside in (path + "-wal", path + "-shm"):
+            if stat.S_IMODE(os.stat(beside).st_mode) != mode:
+                os.chmod(beside, mode)
+    except OSError:
+        return  # there is none, or it is somebody else's: SQLite will say what follows from that
 
 
 def remove_log(path: str) -> None:

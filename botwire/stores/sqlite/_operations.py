@@ -15,6 +15,7 @@ from botwire._errors import BotWireError, RequestConflict, StoreCorrupt, Version
 from botwire._names import prefix_end
 from botwire.stores._protocol import (
     KEEP,
+    RETRY_PREFIX,
     Append,
     Appended,
     Batch,
@@ -42,6 +43,9 @@ from botwire.stores._rules import apply_change, merge_patch
 
 REQUEST_LIFETIME_US = 2 * 86_400 * 1_000_000
 """How long a request id is remembered, in microseconds: twice the day that is promised."""
+
+RETRY_LIFETIME_US = 2 * 3_600 * 1_000_000
+"""How long one is that a client made for its own retries: twice the hour. Every write over HTTP leaves one."""
 
 LOG_COLUMNS = "session, agent, epoch, head, count, created_at, updated_at, ttl, expires_at, metadata"
 _NEVER = -1  # a row id that no row has
@@ -81,7 +85,8 @@ def _apply_request(connection: apsw.Connection, batch: Batch, now: int) -> list[
         except (ValueError, TypeError) as error:
             raise StoreCorrupt(f"what is kept of the request {batch.request_id!r} cannot be read: {error}") from error
     results = [_apply(connection, batch.namespace, operation, now) for operation in batch.operations]
-    row = (*name, fingerprint, results_to_json(batch.operations, results), now + REQUEST_LIFETIME_US)
+    lifetime = RETRY_LIFETIME_US if batch.request_id.startswith(RETRY_PREFIX) else REQUEST_LIFETIME_US
+    row = (*name, fingerprint, results_to_json(batch.operations, results), now + lifetime)
     connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?)", row)
     return results
 

@@ -205,6 +205,8 @@ def _parse(url: str) -> tuple[str, str]:
         raise InvalidValue(f"the URL {url!r} names no file; use sqlite:///path/to/file.db")
     if os.name == "nt" and path.startswith("/") and path[2:3] == ":":
         path = path[1:]  # sqlite:///C:/folder/file.db
+    if path.startswith("//"):  # sqlite:////folder/file.db, as other libraries have it
+        path = "/" + path.lstrip("/")
     return os.path.abspath(path), durability
 
 

@@ -161,10 +161,12 @@ class Writer:
             self._take(tickets)  # now, not before: while the lock was waited for, more may have come
             batches = [batch for ticket in tickets for batch in ticket.batches]
             with self.mutex:
-                outcomes = iter(commit_all(self._connections, batches, self._clock, tickets[0].deadline, progress))
+                outcomes = commit_all(self._connections, batches, self._clock, tickets[0].deadline, progress)
+                found = iter(outcomes)
                 for ticket in tickets:
-                    ticket.finish([next(outcomes) for _ in ticket.batches])
-                self._sweeper.sweep_if_due(self._connections, self._clock())
+                    ticket.finish([next(found) for _ in ticket.batches])
+                if isinstance(outcomes[0], list):  # what cannot be written cannot be swept
+                    self._sweeper.sweep_if_due(self._connections, self._clock())
         finally:
             if self._lock is not None:
                 self._lock.release()
