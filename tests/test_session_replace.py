@@ -49,7 +49,8 @@ def test_a_new_epoch_begins_and_metadata_stays(memory: Memory):
     session.replace(("user", "new"))
     after = session.info()
 
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     assert after.epoch != before.epoch
     assert after.metadata == {"topic": "boats"}
 

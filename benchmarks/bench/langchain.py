@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
 from bench.measure import Samples, Side, interleave, per_call
 from bench.settings import Settings
 from bench.table import Row, time_text
 from botwire import BotWireChatHistory, Memory
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # langchain-community says at import that it is being sunset
@@ -81,9 +82,10 @@ def _add(make: object) -> Side:
 def _reading(rounds: int, long: int, memory: Memory, peer: SQLChatMessageHistory) -> Iterator[Row]:
     last = BotWireChatHistory("long", memory=memory, history_size=20)
     everything = BotWireChatHistory("long", memory=memory)
-    few = interleave({"botwire": per_call(lambda: last.messages, 20), "peer": per_call(lambda: peer.messages[-20:], 1)}, max(3, rounds // 4))
+    fewer = max(3, rounds // 4)
+    few = interleave({"botwire": per_call(lambda: last.messages, 20), "peer": per_call(lambda: peer.messages[-20:], 1)}, fewer)
     yield _compared(few, f"history_size=20 of {long:,}", ("botwire", "peer"), f"{PEER}, all and cut", seconds=0.5e-3)
-    many = interleave({"botwire": per_call(lambda: everything.messages, 1), "peer": per_call(lambda: peer.messages, 1)}, max(3, rounds // 4))
+    many = interleave({"botwire": per_call(lambda: everything.messages, 1), "peer": per_call(lambda: peer.messages, 1)}, fewer)
     yield _compared(many, f"all {long:,} messages", ("botwire", "peer"), PEER, seconds=0.1)
     yield _compared(many, f"all {long:,} messages", ("botwire", "peer"), PEER, 1.0)
 

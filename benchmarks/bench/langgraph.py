@@ -9,17 +9,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+
 from bench.langchain import conversation
 from bench.measure import Ratio, Samples, interleave, per_call
 from bench.settings import Settings
 from bench.table import Row, time_text
 from botwire import Memory
 from botwire.integrations.langgraph import BotWireSaver
-from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.checkpoint.base import empty_checkpoint
-from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.graph import START, MessagesState, StateGraph
 
 NAME = "langgraph"
 PEER = "SqliteSaver"
@@ -53,6 +54,9 @@ def _at(rounds: int, length: int, ours: BotWireSaver, theirs: SqliteSaver) -> It
     what = f"at {length:,} messages"
     yield _compared(interleave({name: thread.put for name, thread in threads.items()}, rounds), f"put {what}", 1.0)
     yield _compared(interleave({name: thread.put_writes for name, thread in threads.items()}, rounds), f"put_writes {what}")
+    for thread in threads.values():  # to be read: a checkpoint with what one task wrote
+        thread.put()
+        thread.put_writes()
     reads = {name: per_call(thread.get_tuple, 5) for name, thread in threads.items()}
     yield _compared(interleave(reads, rounds), f"get_tuple {what}", 1.0)
     lists = {name: per_call(thread.list_ten, 1) for name, thread in threads.items()}
@@ -95,18 +99,16 @@ class _Thread:
 
 
 def _disk(folder: Path, turns: int) -> Row:
-    sizes: list[int] = []
     with ExitStack() as stack:
-        ours, theirs = _savers(folder, "disk", stack, "normal")  # the same bytes, sooner
-        for saver in (ours, theirs):
+        for saver in _savers(folder, "disk", stack, "normal"):  # the same bytes, sooner
             graph = _graph(saver)
             for turn in range(turns):
                 graph.invoke({"messages": [HumanMessage(f"turn {turn} " + "x" * 140)]}, {"configurable": {"thread_id": "t"}})
-    for name in ("botwire", "peer"):
-        sizes.append(sum(file.stat().st_size for file in folder.glob(f"{name}-disk.db*")))
-    ratio, note = sizes[0] / sizes[1], f"{turns} turns of a graph of one node, about 300 bytes each"
-    figures = (f"{sizes[0] / 1e6:.2f} MB", f"{sizes[1] / 1e6:.2f} MB")
-    return Row(NAME, f"a thread of {turns} turns on disk", figures[0], PEER, figures[1], Ratio(ratio, ratio, ratio), "5 MB", sizes[0] < MOST_BYTES, None, note)
+    ours, theirs = (sum(file.stat().st_size for file in folder.glob(f"{name}-disk.db*")) for name in ("botwire", "peer"))
+    ratio = Ratio(ours / theirs, ours / theirs, ours / theirs)
+    note = f"{turns} turns of a graph of one node, about 300 bytes each"
+    figures = (f"{ours / 1e6:.2f} MB", f"{theirs / 1e6:.2f} MB")
+    return Row(NAME, f"a thread of {turns} turns on disk", figures[0], PEER, figures[1], ratio, "5 MB", ours < MOST_BYTES, None, note)
 
 
 def _graph(saver: Any) -> Any:

@@ -58,6 +58,7 @@ _BY_ROLE: dict[str, type[BaseMessage]] = {
     "user": lc.HumanMessage,
 }
 _CALL_PARTS = frozenset({"function_call", "input_json_delta", "tool_call", "tool_call_chunk", "tool_use"})
+_NOTHING: dict[str, Any] = {}
 _DEVELOPER = {"__openai_role__": "developer"}  # how langchain-openai remembers that a system message was a developer's
 
 
@@ -86,15 +87,18 @@ def to_botwire(message: BaseMessage, objects: Objects = "refuse") -> Message:
 def from_botwire(message: Message) -> BaseMessage:
     """The LangChain message of a botwire one, whichever framework wrote it."""
     native = message.native.get("langchain")
-    cls, data = _default_class(message), cast("dict[str, Any]", {})
+    cls, data = _default_class(message), _NOTHING
     if native is not None:
         try:
-            data = {**from_json(native.get("data", {}))}
+            # A dict with no tags in it is as it was; to look for them would take longer than all the rest.
+            data = {**(native["data"] if "data" in native else from_json(native.get("tagged", _NOTHING)))}
             cls = CLASSES[native["type"]] if "type" in native else cls
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             logger.warning("message %s holds LangChain data that cannot be read (%r); its neutral fields are used", message.seq, error)
-            data = {}
-    return _build(cls, {**_derived(message, cls), **data})
+            data = _NOTHING
+    fields = _derived(message, cls)
+    fields.update(data)
+    return _build(cls, fields, data)
 
 
 def to_envelope(message: BaseMessage) -> dict[str, Any]:
@@ -115,7 +119,8 @@ def from_envelope(envelope: dict[str, Any]) -> BaseMessage:
     Raises:
         KeyError, TypeError, ValueError: if it is none.
     """
-    return _build(CLASSES[envelope["type"]], {**from_json(envelope["data"])})
+    fields = {**from_json(envelope["data"])}
+    return _build(CLASSES[envelope["type"]], fields, fields)
 
 
 # --------------------------------------------------------------------------------- LangChain to botwire
@@ -165,7 +170,8 @@ def _native(cls: type[BaseMessage], fields: dict[str, Any], neutral: Message, ob
     default = {**_defaults(cls), **_derived(neutral, cls)}
     data = {name: value for name, value in fields.items() if name not in default or not same(value, default[name])}
     if data:
-        native["data"] = {name: to_json(value, f"{cls.__name__}.{name}", objects) for name, value in data.items()}
+        members = {name: to_json(value, f"{cls.__name__}.{name}", objects) for name, value in data.items()}
+        native["data" if same(members, data) else "tagged"] = members
     return native
 
 
@@ -227,31 +233,32 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
 
 
 @cache
-def _empty(cls: type[BaseMessage]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    """The defaults of a class's fields: those that may be shared, and the makers of those that may not."""
+def _empty(cls: type[BaseMessage]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...], frozenset[str]]:
+    """The defaults of a class's fields: those that may be shared, the makers of those that may not; and all its fields."""
     fields = cls.model_fields
     shared = {name: field.default for name, field in fields.items() if not field.is_required() and field.default_factory is None}
     made = tuple((name, field.default_factory) for name, field in fields.items() if field.default_factory is not None)
-    return shared, made
+    return shared, made, frozenset(fields)
 
 
 def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
-    shared, made = _empty(cls)
+    shared, made, _ = _empty(cls)
     return {**shared, **{name: make() for name, make in made}}
 
 
-def _build(cls: type[BaseMessage], given: dict[str, Any]) -> BaseMessage:
-    """A message of exactly these fields, by the way of pickle: validation would change some, and takes five times as long."""
-    shared, made = _empty(cls)
-    fields: dict[str, Any] = {**shared, **given}
+def _build(cls: type[BaseMessage], given: dict[str, Any], doubtful: dict[str, Any]) -> BaseMessage:
+    """A message of exactly these fields, by the way of pickle: validation would change some, and takes five times as long.
+
+    Those that are ``doubtful`` may be none of the class's own, which allows for others too.
+    """
+    shared, made, known = _empty(cls)
+    fields = {**shared, **given}
     for name, make in made:
         if name not in fields:
             fields[name] = make()
-    known = cls.model_fields
-    extra: dict[str, Any] = {}
-    if not fields.keys() <= known.keys():
-        extra = {name: fields.pop(name) for name in list(fields) if name not in known}
+    extra = {name: fields.pop(name) for name in doubtful if name not in known}
     message = cls.__new__(cls)
-    state = {"__dict__": fields, "__pydantic_extra__": extra, "__pydantic_fields_set__": set(given), "__pydantic_private__": None}
-    message.__setstate__(state)
+    message.__setstate__(
+        {"__dict__": fields, "__pydantic_extra__": extra, "__pydantic_fields_set__": set(given), "__pydantic_private__": None}
+    )
     return message

@@ -182,12 +182,12 @@ class Lines:
                     yield f"{thread}{child}/", head
 
     def rows(self, prefix: str, after: str | None = None, size: int = SCAN) -> Iterator[EntryRow]:
-        """All entries whose key begins with ``prefix``, read a page at a time."""
+        """All entries whose key begins with ``prefix``, read a page at a time; ``size`` is that of the first page."""
         while page := self.store.scan(self.namespace, prefix, after, size):
             yield from page
             if len(page) < size:
                 return
-            after = page[-1].key
+            after, size = page[-1].key, SCAN
 
     def records(self, prefix: str, serde: SerializerProtocol, before: str | None = None, size: int = SCAN) -> Iterator[Record]:
         """The line's checkpoints with their writes, newest first; only those older than ``before``."""

@@ -16,6 +16,7 @@ from botwire import StoreCorrupt
 from botwire.integrations.langgraph._pages import INLINE, Runs
 
 _dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_load = json.JSONDecoder().decode
 
 
 class Stored(NamedTuple):
@@ -45,15 +46,8 @@ class Record:
 
     def to_text(self, serde: SerializerProtocol) -> str:
         """The entry's JSON text."""
-        return _dump(
-            {
-                "epoch": self.epoch,
-                "parent": self.parent,
-                "checkpoint": pack(self.checkpoint, serde),
-                "metadata": pack(self.metadata, serde),
-                "stored": self.stored,
-            }
-        )
+        names = f'"epoch":{_dump(self.epoch)},"parent":{_dump(self.parent)},"stored":{_dump(self.stored)}'
+        return f'{{{names},"checkpoint":{pack(self.checkpoint, serde)},"metadata":{pack(self.metadata, serde)}}}'
 
     @classmethod
     def from_text(cls, text: str, writes: Iterable[str], serde: SerializerProtocol, where: str) -> Record:
@@ -63,7 +57,7 @@ class Record:
             StoreCorrupt: if the text is not of that form.
         """
         try:
-            members = json.loads(text)
+            members = _load(text)
             stored = {channel: Stored(*parts) for channel, parts in members["stored"].items()}
             checkpoint, metadata = unpack(members["checkpoint"], serde), unpack(members["metadata"], serde)
             return cls(members["epoch"], members["parent"], checkpoint, metadata, stored, tuple(writes))
@@ -71,15 +65,16 @@ class Record:
             raise StoreCorrupt(f"a checkpoint of {where} cannot be read: {error!r}") from error
 
 
-def pack(value: Any, serde: SerializerProtocol) -> dict[str, Any]:
-    """A value as it is if JSON gives it back, which people can read too; otherwise as the serializer writes it."""
+def pack(value: Any, serde: SerializerProtocol) -> str:
+    """The JSON text of a value: as it is if JSON gives it back, which people can read too; or as the serializer writes it."""
     try:
-        if json.loads(_dump(value)) == value:
-            return {"json": value}
+        text = _dump(value)
+        if _load(text) == value:
+            return f'{{"json":{text}}}'
     except (TypeError, ValueError, RecursionError):
         pass
     kind, data = serde.dumps_typed(value)
-    return {"type": kind, "data": encode_bytes(data)}
+    return _dump({"type": kind, "data": encode_bytes(data)})
 
 
 def unpack(packed: dict[str, Any], serde: SerializerProtocol) -> Any:
@@ -141,7 +136,7 @@ def pending(texts: Iterable[str], serde: SerializerProtocol) -> list[tuple[str, 
     """The writes of all tasks after a checkpoint, in the order in which LangGraph applies them."""
     found: list[tuple[tuple[str, str, int], Write]] = []
     for text in texts:
-        members = json.loads(text)
+        members = _load(text)
         found += [((row[4], members["task"], row[0]), row) for row in members["writes"]]
     found.sort(key=lambda item: item[0])  # LangGraph's writes_sort_key, which older ones do not have
     return [(key[1], row[1], serde.loads_typed((row[2], decode_bytes(row[3])))) for key, row in found]

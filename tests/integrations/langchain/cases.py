@@ -32,7 +32,9 @@ USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7, "input_token_
 CASES: dict[str, BaseMessage] = {
     "human": HumanMessage("hi"),
     "human with name and id": HumanMessage("hi", name="Ada", id="h-1"),
-    "human with image": HumanMessage([{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]),
+    "human with image": HumanMessage(
+        [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
+    ),
     "human with strings as parts": HumanMessage(["one", {"type": "text", "text": "two"}]),
     "human with a part without type": HumanMessage([{"text": "no type"}]),
     "human of standard blocks": HumanMessage(content_blocks=[{"type": "image", "base64": "AA==", "mime_type": "image/png"}]),
@@ -48,7 +50,9 @@ CASES: dict[str, BaseMessage] = {
     "ai with calls and text": AIMessage("wait", tool_calls=[CALL, {**CALL, "id": None}]),
     "ai with broken call": AIMessage("", tool_calls=[CALL], invalid_tool_calls=[BROKEN]),
     "ai with tuple in arguments": AIMessage("", tool_calls=[{**CALL, "args": {"pair": (1, 2)}}]),
-    "ai with tool use parts": AIMessage([{"type": "text", "text": "ok"}, {"type": "tool_use", "id": "call-1", "name": "add", "input": {"a": 1}}], tool_calls=[CALL]),
+    "ai with tool use parts": AIMessage(
+        [{"type": "text", "text": "ok"}, {"type": "tool_use", "id": "call-1", "name": "add", "input": {"a": 1}}], tool_calls=[CALL]
+    ),
     "ai with thinking": AIMessage([{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}]),
     "ai with usage": AIMessage("hello", usage_metadata=USAGE, response_metadata={"model_name": "m", "logprobs": {"content": []}}),
     "ai with infinite logprob": AIMessage("hello", response_metadata={"logprob": float("-inf"), "other": float("nan")}),
@@ -56,13 +60,17 @@ CASES: dict[str, BaseMessage] = {
     "ai that looks tagged": AIMessage("x", additional_kwargs={"$bytes": "AA=="}, response_metadata={"a": {"$dict": []}}),
     "ai with big int": AIMessage("x", response_metadata={"n": 2**70, "m": -(10**400)}),
     "ai chunk": AIMessageChunk("hel", id="run-1", chunk_position="last"),
-    "ai chunk with call chunks": AIMessageChunk("", tool_call_chunks=[{"name": "add", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}]),
+    "ai chunk with call chunks": AIMessageChunk(
+        "", tool_call_chunks=[{"name": "add", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}]
+    ),
     "human chunk": HumanMessageChunk("hi"),
     "system chunk": SystemMessageChunk("be"),
     "tool": ToolMessage("3", tool_call_id="call-1", name="add"),
     "tool that failed": ToolMessage("no", tool_call_id="call-1", status="error"),
     "tool with artifact": ToolMessage("3", tool_call_id="call-1", artifact={"rows": [[1, "a"]], "none": None}),
-    "tool with documents": ToolMessage("2 found", tool_call_id="c", artifact=[Document("text", id="d1", metadata={"page": 1, "at": date(2026, 1, 2)})]),
+    "tool with documents": ToolMessage(
+        "2 found", tool_call_id="c", artifact=[Document("text", id="d1", metadata={"page": 1, "at": date(2026, 1, 2)})]
+    ),
     "tool with everything tagged": ToolMessage(
         "x",
         tool_call_id="c",
@@ -94,8 +102,14 @@ class Opaque:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "an object in an artifact": (ToolMessage("x", tool_call_id="c", artifact={"a": [Opaque()]}), r"ToolMessage\.artifact\['a'\]\[0\]: a Opaque"),
+    "an object in an artifact": (
+        ToolMessage("x", tool_call_id="c", artifact={"a": [Opaque()]}),
+        r"ToolMessage\.artifact\['a'\]\[0\]: a Opaque",
+    ),
     "an object in response metadata": (AIMessage("x", response_metadata={"raw": Opaque()}), r"AIMessage\.response_metadata\['raw'\]"),
     "an object in an extra field": (HumanMessage("x", thing=Opaque()), r"HumanMessage\.thing"),
-    "an object in the arguments of a call": (AIMessage("", tool_calls=[{**CALL, "args": {"o": Opaque()}}]), r"AIMessage\.tool_calls\[0\]\['args'\]\['o'\]"),
+    "an object in the arguments of a call": (
+        AIMessage("", tool_calls=[{**CALL, "args": {"o": Opaque()}}]),
+        r"AIMessage\.tool_calls\[0\]\['args'\]\['o'\]",
+    ),
 }

@@ -16,7 +16,6 @@ from langchain_core.outputs import ChatGeneration, Generation
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreCorrupt
 from botwire.integrations.langchain import BotWireByteStore, BotWireCache
 
-
 # --------------------------------------------------------------------------------------- bytes
 
 

@@ -152,7 +152,9 @@ def test_when_the_store_goes_away_the_chain_answers_and_the_loss_is_logged(url: 
     answer = chain(memory, FakeListChatModel(responses=["A"])).invoke({"input": "a"}, CONFIG)
 
     assert answer.content == "A"
-    assert [record.levelno for record in caplog.records if record.name == "botwire" and "session 'user-42'" in record.getMessage()] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if record.name == "botwire" and "session 'user-42'" in record.getMessage()] == [
+        logging.ERROR
+    ]
     with pytest.raises(StoreUnavailable):
         BotWireChatHistory("user-42", memory=memory).add_user_message("a")
     store.close()
@@ -160,7 +162,7 @@ def test_when_the_store_goes_away_the_chain_answers_and_the_loss_is_logged(url: 
 
 def test_a_classic_memory_works_on_it(memory: Memory):
     classic = pytest.importorskip("langchain_classic.memory", reason="langchain-classic is not installed")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         buffer = classic.ConversationBufferMemory(chat_memory=BotWireChatHistory("user-42", memory=memory), return_messages=True)
     buffer.save_context({"input": "a"}, {"output": "A"})
 

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage, filter_messages
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+    filter_messages,
+)
 
 from botwire import AsyncMemory, BotWireChatHistory, Closed, InvalidName, InvalidValue, Memory, OutcomeUnknown, StoreUnavailable
 from botwire.stores import open_store
@@ -128,7 +137,15 @@ def test_what_is_no_session_id_is_refused_when_the_history_is_made(memory: Memor
 
 @pytest.mark.parametrize(
     "options",
-    [{"history_size": 0}, {"history_size": True}, {"history_size": 2.0}, {"ttl": -1}, {"objects": "pickle"}, {"url": "memory://"}, {"namespace": "x"}],
+    [
+        {"history_size": 0},
+        {"history_size": True},
+        {"history_size": 2.0},
+        {"ttl": -1},
+        {"objects": "pickle"},
+        {"url": "memory://"},
+        {"namespace": "x"},
+    ],
 )
 def test_options_that_make_no_sense_are_refused_when_the_history_is_made(memory: Memory, options: dict[str, Any]):
     with pytest.raises(InvalidValue):
@@ -170,7 +187,9 @@ def test_a_remove_message_is_kept_and_removes_nothing(memory: Memory):
 
 
 def test_streamed_chunks_are_kept_as_such_or_folded(memory: Memory):
-    chunk = AIMessageChunk("hello", id="1", chunk_position="last", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3})
+    chunk = AIMessageChunk(
+        "hello", id="1", chunk_position="last", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    )
     BotWireChatHistory("kept", memory=memory).add_message(chunk)
     BotWireChatHistory("folded", memory=memory, fold_chunks=True).add_message(chunk)
 
@@ -375,7 +394,10 @@ for turn in range(200):
 @pytest.mark.timeout(300)
 def test_pairs_of_8_processes_stay_together_and_none_is_lost(url: str):
     command = [sys.executable, "-c", TALK, url]
-    talkers = [subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for n in range(8)]
+    talkers = [
+        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(8)
+    ]
     for talker in talkers:
         assert talker.stdout is not None
         assert talker.stdout.readline() == "ready\n"
@@ -396,7 +418,9 @@ def test_the_same_over_http(tmp_path: Any):
     store = open_store(f"sqlite://{tmp_path}/server.db")
     with serve_in_thread(store) as url:
         history = BotWireChatHistory("user/42?", url=url, history_size=2)
-        history.add_messages([SystemMessage("be brief"), HumanMessage("a"), calling("1"), ToolMessage("x", tool_call_id="1", artifact=b"\xff")])
+        history.add_messages(
+            [SystemMessage("be brief"), HumanMessage("a"), calling("1"), ToolMessage("x", tool_call_id="1", artifact=b"\xff")]
+        )
         assert history.messages == [SystemMessage("be brief"), calling("1"), ToolMessage("x", tool_call_id="1", artifact=b"\xff")]
         history.messages = [HumanMessage("new")]
         assert texts(history.messages) == ["new"]

@@ -27,20 +27,24 @@ def test_importing_botwire_does_not_import_langchain():
 
 
 def test_the_name_in_botwire_is_the_class():
-    code = "from botwire import BotWireChatHistory\nfrom botwire.integrations import langchain\nprint(BotWireChatHistory is langchain.BotWireChatHistory)"
+    code = (
+        "from botwire import BotWireChatHistory\nfrom botwire.integrations import langchain\n"
+        "print(BotWireChatHistory is langchain.BotWireChatHistory)"
+    )
     assert run(code) == "True\n"
 
 
 def test_without_langchain_core_the_error_says_what_to_install():
     code = WITHOUT.format(name="langchain_core") + (
-        "import botwire\ntry:\n    from botwire import BotWireChatHistory\nexcept botwire.MissingExtra as error:\n    print(error, '|', error.name)"
+        "import botwire\ntry:\n    from botwire import BotWireChatHistory\n"
+        "except botwire.MissingExtra as error:\n    print(error, '|', error.name)"
     )
     assert "pip install 'botwire[langchain]' | langchain_core" in run(code)
 
 
 def test_what_langchain_core_itself_lacks_is_not_called_missing_langchain():
     code = WITHOUT.format(name="jsonpatch") + (
-        "import botwire\ntry:\n    import langchain_core.runnables.schema, langchain_core.tracers.log_stream, botwire.integrations.langchain\n"
+        "import botwire\ntry:\n    import langchain_core.tracers.log_stream, botwire.integrations.langchain\n"
         "except ModuleNotFoundError as error:\n    print(error.name, isinstance(error, botwire.MissingExtra))"
     )
     assert run(code) == "jsonpatch False\n"

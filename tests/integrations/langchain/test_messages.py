@@ -52,7 +52,10 @@ def test_a_message_that_came_back_can_be_used_like_one_just_made(memory: Memory)
     ai, human = history.messages
 
     assert ai.model_dump() == AIMessage("a", id="1", tool_calls=[CALL]).model_dump()
-    assert human.model_dump(exclude_unset=True) == HumanMessage("b", tenant="acme").model_dump(exclude_unset=True) | {"name": None, "id": None}
+    assert human.model_dump(exclude_unset=True) == HumanMessage("b", tenant="acme").model_dump(exclude_unset=True) | {
+        "name": None,
+        "id": None,
+    }
     assert human.tenant == "acme"
     assert messages_to_dict([ai.model_copy(update={"content": "c"})])[0]["data"]["content"] == "c"
     ai.additional_kwargs["x"] = 1
@@ -113,7 +116,9 @@ def test_another_framework_reads_the_conversation(memory: Memory):
         memory,
         SystemMessage("be brief"),
         HumanMessage("1 + 2?", name="Ada"),
-        AIMessage([{"type": "text", "text": "let me see"}, {"type": "tool_use", "id": "call-1", "name": "add", "input": {}}], tool_calls=[CALL]),
+        AIMessage(
+            [{"type": "text", "text": "let me see"}, {"type": "tool_use", "id": "call-1", "name": "add", "input": {}}], tool_calls=[CALL]
+        ),
         ToolMessage("3", tool_call_id="call-1", name="add"),
         AIMessage("3", id="run-1"),
         ChatMessage("order!", role="moderator"),
@@ -153,7 +158,11 @@ def test_a_session_of_plain_dicts_opens_as_langchain_messages(memory: Memory):
     memory.session("s").append(
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "1 + 2?"}], "name": "Ada"},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}],
+        },
         {"role": "tool", "content": "3", "tool_call_id": "c1"},
         {"role": "assistant", "content": "3", "refusal": None},
     )
@@ -168,7 +177,9 @@ def test_a_session_of_plain_dicts_opens_as_langchain_messages(memory: Memory):
 
 
 def test_a_foreign_call_with_broken_arguments_is_an_invalid_call(memory: Memory):
-    memory.session("s").append({"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]})
+    memory.session("s").append(
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]}
+    )
 
     (message,) = BotWireChatHistory("s", memory=memory).messages
 
@@ -177,7 +188,7 @@ def test_a_foreign_call_with_broken_arguments_is_an_invalid_call(memory: Memory)
     assert message.invalid_tool_calls == [{"name": "f", "args": "{", "id": "c", "error": None, "type": "invalid_tool_call"}]
 
 
-@pytest.mark.parametrize("native", [{"type": "hologram"}, {"data": {"id": {"$rune": "x"}}}, {"data": [1]}, "text"])
+@pytest.mark.parametrize("native", [{"type": "hologram"}, {"tagged": {"id": {"$rune": "x"}}}, {"data": [1]}, "text"])
 def test_data_of_a_newer_version_does_not_make_the_conversation_unreadable(memory: Memory, native: Any, caplog: pytest.LogCaptureFixture):
     memory.session("s").append(("user", "hi"), Message("assistant", "hello", native={"langchain": native}))
 

@@ -198,11 +198,14 @@ def test_an_allowlist_leaves_the_saver_working(saver: BotWireSaver):
     assert contents(echo(saver).get_state(THREAD)) == ["a", "1", "b", "3"]
 
 
-PROCESS = SETUP + """
+PROCESS = (
+    SETUP
+    + """
 graph = echo(BotWireSaver(url=sys.argv[1]))
 for turn in range(10):
     graph.invoke(said(f"{turn}"), {"configurable": {"thread_id": sys.argv[2]}})
 """
+)
 
 
 def test_processes_on_threads_of_their_own_share_a_file(in_process: InProcess, saver: BotWireSaver):

@@ -9,7 +9,9 @@ from botwire.integrations.langgraph import _keys, _pages
 from botwire.integrations.langgraph._pages import Log, add
 
 KINDS = st.sampled_from(["msgpack", "bytes"])
-PIECES = st.lists(st.binary(min_size=0, max_size=9_000) | st.sampled_from([b"a" * 700, b"b" * 7_000, b"\xdc\x00\x05" + b"c" * 90]), max_size=5)
+PIECES = st.lists(
+    st.binary(min_size=0, max_size=9_000) | st.sampled_from([b"a" * 700, b"b" * 7_000, b"\xdc\x00\x05" + b"c" * 90]), max_size=5
+)
 
 
 class Pages:

@@ -233,8 +233,14 @@ def test_a_task_that_writes_again_changes_only_what_is_special(saver: BotWireSav
     saver.put_writes(config, [(ERROR, "oh")], "task")
 
     found = saver.get_tuple(thread())
-    assert found is not None and found.pending_writes is not None
-    assert {(channel, value) for _, channel, value in found.pending_writes} == {("a", "first"), ("b", "new"), (INTERRUPT, "two"), (ERROR, "oh")}
+    assert found is not None
+    assert found.pending_writes is not None
+    assert {(channel, value) for _, channel, value in found.pending_writes} == {
+        ("a", "first"),
+        ("b", "new"),
+        (INTERRUPT, "two"),
+        (ERROR, "oh"),
+    }
 
 
 def test_writes_to_no_checkpoint_harm_nothing(saver: BotWireSaver):
