@@ -21,13 +21,25 @@ class Environment(NamedTuple):
     """What an environment holds, and what is checked in it."""
 
     extras: str
-    group: str
+    packages: tuple[str, ...]
+    """What the tests use besides; not in pyproject.toml, since uv.lock would have to suit all frameworks at once."""
     folders: tuple[str, ...]
     """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
 
 
 ENVIRONMENTS = {
-    "langchain": Environment("server,langchain,langgraph", "langchain", ("langchain", "langgraph")),
+    "langchain": Environment(
+        extras="server,langchain,langgraph",
+        packages=(
+            "langchain>=1.0",
+            "langchain-classic>=1.0",  # the memories of old
+            "langchain-tests>=1.0",  # its suites for byte stores and caches
+            "langgraph>=1.0",
+            "langgraph-checkpoint-conformance>=0.0.2",
+            "pycryptodome>=3.20",  # LangGraph's encrypted serializer
+        ),
+        folders=("langchain", "langgraph"),
+    ),
 }
 
 
@@ -67,7 +79,7 @@ def make(folder: Path, programs: Path, environment: Environment) -> None:
     install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--upgrade"]
     if uv is None:
         subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)
-    subprocess.run([*install, "--quiet", "--editable", target, "--group", environment.group], cwd=ROOT, check=True)
+    subprocess.run([*install, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
