@@ -5,6 +5,7 @@ from botwire import MissingExtra
 try:
     from botwire.integrations.langchain._cache import BotWireByteStore, BotWireCache
     from botwire.integrations.langchain._history import BotWireChatHistory
+    from botwire.integrations.langchain._transfer import import_messages
 except ModuleNotFoundError as error:
     if error.name != "langchain_core":
         raise  # something that langchain-core itself needs: its own message says what
@@ -13,4 +14,4 @@ except ModuleNotFoundError as error:
         name="langchain_core",
     ) from error
 
-__all__ = ["BotWireByteStore", "BotWireCache", "BotWireChatHistory"]
+__all__ = ["BotWireByteStore", "BotWireCache", "BotWireChatHistory", "import_messages"]
