@@ -26,6 +26,10 @@ BUSY = 0.4
 """CPUs kept busy by others from which it is worth waiting for a quieter moment, or measuring again."""
 
 
+BLOCK = 0.4
+"""Seconds of rounds that are kept or thrown away together: long enough to tell what others used meanwhile."""
+
+
 class Patience:
     """How many seconds in all may still be spent on waiting for others to finish; none unless the caller gives some."""
 
@@ -36,10 +40,10 @@ class Patience:
         """Wait until others leave the machine alone, as long as there is patience."""
         while cls.left > 0:
             with Load() as load:
-                time.sleep(1)
+                time.sleep(0.3)
             if load.others is None or load.others < BUSY:
                 return
-            cls.left -= 1
+            cls.left -= 0.3
 
 
 @dataclass(frozen=True)
@@ -107,16 +111,38 @@ def _disturbed(samples: Samples) -> bool:
 
 
 def _take(sides: Mapping[str, Side], rounds: int) -> Samples:
-    Patience.wait()
+    """All rounds, a block at a time; a block that others disturbed is taken again, as long as there is patience."""
     names = list(sides)
     samples = Samples({name: [] for name in names})
-    with Load() as load:
-        for turn in range(rounds):
-            for index in range(len(names)):
-                name = names[(index + turn) % len(names)]
-                samples.rounds[name].append(sides[name]())
-    samples.load = load.others
+    loads: list[float] = []
+    done = 0
+    while done < rounds:
+        Patience.wait()
+        with Load() as load:
+            block = _block(sides, done, rounds)
+        if Patience.left > 0 and (load.others or 0) > BUSY:
+            Patience.left -= BLOCK
+            continue
+        for name in names:
+            samples.rounds[name] += block[name]
+        loads += [load.others] if load.others is not None else []
+        done += len(block[names[0]])
+    samples.load = statistics.fmean(loads) if loads else None
     return samples
+
+
+def _block(sides: Mapping[str, Side], done: int, rounds: int) -> dict[str, list[float]]:
+    """Rounds from number ``done`` on, until the block has its length or there are enough."""
+    names = list(sides)
+    block: dict[str, list[float]] = {name: [] for name in names}
+    until = time.monotonic() + BLOCK
+    for turn in range(done, rounds):
+        for index in range(len(names)):
+            name = names[(index + turn) % len(names)]
+            block[name].append(sides[name]())
+        if time.monotonic() > until:
+            break
+    return block
 
 
 def per_call(function: Callable[[], object], count: int) -> Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -41,9 +42,9 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 def _appends(rounds: int, long: int, memory: Memory, bare: Bare) -> Iterator[Row]:
     sides = {
-        "long": _append(memory, iter(["long0"] * rounds * 2)),
-        "short": _append(memory, (f"short{number}" for number in range(rounds * 2))),
-        "middle": _append(memory, iter(["middle0"] * rounds * 2)),
+        "long": _append(memory, itertools.repeat("long0")),
+        "short": _append(memory, itertools.cycle(f"short{number}" for number in range(rounds * 2))),
+        "middle": _append(memory, itertools.repeat("middle0")),
         "bare": _append_bare(bare, "long0"),
     }
     samples = interleave(sides, rounds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -95,3 +97,23 @@ def test_threads_share_commits(path):
         alone, together = min(seconds_for(1, 200) for _ in range(3)), min(seconds_for(16, 50) for _ in range(3))
     print(f"one thread {alone * 1e6:.0f} us, sixteen {together * 1e6:.0f} us for each")
     assert together < 0.8 * alone
+
+
+def test_without_file_locks_sqlite_alone_keeps_writers_apart(path, tmp_path):
+    """As on Windows, where there is no ``fcntl``."""
+    script = tmp_path / "writer.py"
+    script.write_text(
+        "import sys\n"
+        "sys.modules['fcntl'] = None\n"
+        "from botwire import Memory\n"
+        "with Memory('n', url='sqlite://' + sys.argv[1]) as memory:\n"
+        "    for number in range(50):\n"
+        "        memory.session('shared').append(('user', f'{sys.argv[2]}:{number}'))\n"
+    )
+    writers = [subprocess.Popen([sys.executable, str(script), str(path), str(lane)]) for lane in range(4)]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert not list(path.parent.glob("*.lock"))
+    with Memory("n", url=f"sqlite://{path}") as memory:
+        messages = memory.session("shared").messages()
+    assert [message.seq for message in messages] == list(range(1, 201))
+    assert in_order(messages) == {str(lane): list(range(50)) for lane in range(4)}

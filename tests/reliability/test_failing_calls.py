@@ -57,9 +57,12 @@ class Failure:
         self.happened = False
         self.vfs.fail = lambda call, kind: self.failure(how, kind) if call == number else None
         store = SQLiteStore(f"sqlite://{self.path}", vfs=self.vfs.name)
+        bystander = SQLiteStore(f"sqlite://{self.path}")  # so that the log is not tidied away when a connection is given up
         with Memory("n", store=store) as memory:
             for name, call in script(memory):
                 self.do(memory, name, call)
+                bystander.get("n", "a")
+            bystander.close()
             self.state = state(memory)
             self.check = store.check()
         store.close()

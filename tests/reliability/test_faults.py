@@ -292,6 +292,19 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(path, memory):
     assert path.read_bytes() == before
 
 
+def test_a_newer_schema_that_was_not_closed_cleanly_is_left_as_it_is_with_its_log(path, memory, run):
+    memory.set("key", 1)
+    memory.close()
+    code = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version = 99'); c.commit(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    log = path.with_name("memory.db-wal")
+    before = path.read_bytes(), log.read_bytes()
+    assert before[1]
+    with Memory("n", url=f"sqlite://{path}") as again:
+        both(again, StoreIncompatible, "upgrade botwire")
+    assert (path.read_bytes(), log.read_bytes()) == before
+
+
 def test_an_older_schema_is_migrated_at_the_first_call(path, monkeypatch):
     with Memory("n", url=f"sqlite://{path}") as memory:
         memory.set("key", 1)
@@ -392,6 +405,21 @@ def test_the_log_is_removed_while_it_is_open(path, memory, run):
     assert memory.list_keys() == expected
     assert run("list_keys", path) == expected
     assert memory.store.check()["problems"] == []
+
+
+@posix
+def test_the_log_is_removed_while_two_processes_have_it_open(path, memory, run, start):
+    other = start("set_and_wait", path, "theirs")
+    for number in range(10):
+        memory.set(f"key {number}", "x" * 5_000)
+    (path.parent / "memory.db-wal").unlink()
+    memory.set("later", 1)
+    other.stdin.close()
+    other.wait()
+    expected = sorted([*(f"key {number}" for number in range(10)), "later", "theirs", "theirs later"])
+    assert memory.list_keys() == expected
+    memory.close()
+    assert run("list_keys", path) == expected
 
 
 @posix

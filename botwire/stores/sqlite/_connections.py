@@ -14,7 +14,7 @@ from botwire._errors import Closed, StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite import _schema
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
-from botwire.stores.sqlite._opening import RAM, Connection, Identity, Opening, Patience, create_file, identity_of, remove_log
+from botwire.stores.sqlite._opening import RAM, Connection, Identity, Opening, Patience, create_file, identity_of, is_empty_log, remove_log
 
 MOST_IDLE_READERS = 8
 RECHECK = 0.02
@@ -225,9 +225,9 @@ class Connections:
         if before == now:
             return
         if witness is not None and before is not None and now is not None and before.log is not None:
-            if now.file == before.file:
-                self._save_log(witness)
-            elif now.log == before.log:
+            if now.file == before.file and is_empty_log(self.path):
+                self._save_log(witness)  # where there is a new one in use, somebody else has done this
+            elif now.file != before.file and now.log == before.log:
                 remove_log(self.path)  # it is the former file's; SQLite would read it into the new one
         self._close_writer()
         self.distrust()
@@ -235,7 +235,7 @@ class Connections:
     def _save_log(self, witness: Connection) -> None:
         """The log was removed, but is still open here: write what it holds into the database."""
         try:
-            witness.pragma("wal_checkpoint(TRUNCATE)")
+            witness.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:
             raise from_apsw(error, self.path) from error
 

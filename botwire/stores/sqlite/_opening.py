@@ -167,6 +167,14 @@ def create_file(path: str) -> None:
         raise StoreUnavailable(f"cannot create {path}: {error.strerror}; choose another path") from error
 
 
+def is_empty_log(path: str) -> bool:
+    """Whether the file at ``path`` has no log, or one that nobody has written to."""
+    try:
+        return os.stat(path + "-wal").st_size == 0
+    except FileNotFoundError:
+        return True
+
+
 def _give_log_the_same_mode(path: str) -> None:
     """A log that was made while the file was read-only is so too, and would stay so when the file no longer is."""
     try:

@@ -79,13 +79,20 @@ def needs_work(connection: apsw.Connection, path: str) -> bool:
     version = connection.pragma("user_version")
     if application_id != APPLICATION_ID:
         if application_id or version or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get is not None:
+            _leave_as_it_is(connection)
             raise StoreIncompatible(f"{path} is an SQLite file, but not botwire's; choose another path")
         return True
     if version > VERSION:
+        _leave_as_it_is(connection)
         raise StoreIncompatible(
             f"{path} has schema version {version}, this botwire knows up to {VERSION}; upgrade botwire to open it (it was left as it is)"
         )
     return version < VERSION
+
+
+def _leave_as_it_is(connection: apsw.Connection) -> None:
+    """Closing the last connection would otherwise write what a log holds into the file."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def create_or_migrate(connection: apsw.Connection, path: str) -> None:
