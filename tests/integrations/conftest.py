@@ -41,8 +41,8 @@ class Absent(pytest.File):
         raise pytest.skip.Exception(f"{elsewhere}{_missing(folder)} is not installed; tests/integrations/run.py {environment} installs it")
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Absent | None:
-    folder = file_path.relative_to(HERE).parts[0] if file_path.is_relative_to(HERE) else ""
-    if folder in NEEDS and file_path.name.startswith("test_") and _missing(folder):
-        return Absent.from_parent(parent, path=file_path)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Absent | None:
+    folder = module_path.relative_to(HERE).parts[0] if module_path.is_relative_to(HERE) else ""
+    if folder in NEEDS and _missing(folder):
+        return Absent.from_parent(parent, path=module_path)
     return None

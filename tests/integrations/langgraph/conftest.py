@@ -4,11 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from botwire.integrations.langgraph import BotWireSaver
+from botwire import Memory
 from botwire.stores import open_store
+
+if TYPE_CHECKING:
+    from botwire.integrations.langgraph import BotWireSaver  # imported late: this file is read where LangGraph is not installed
 
 # Under --import-mode=importlib a test's folder is not on the path; the programs that tests start find these helpers too.
 HELPERS = str(Path(__file__).parent)
@@ -22,13 +26,15 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def saver(url: str) -> BotWireSaver:
+    from botwire.integrations.langgraph import BotWireSaver
+
     return BotWireSaver(url=url)
 
 
 @pytest.fixture
 def fresh(url: str) -> Iterator[Callable[[], BotWireSaver]]:
     """Makes savers that know nothing of what others in this process have read or written, as in another process."""
-    from botwire import Memory
+    from botwire.integrations.langgraph import BotWireSaver
 
     stores = []
 

@@ -42,7 +42,7 @@ def test_an_interrupted_graph_is_resumed_in_another_process(in_process: InProces
     assert printed == "sure?\n"
 
     assert approval(saver).get_state(THREAD).next == ("ask",)
-    in_process(SETUP + "approval(BotWireSaver(url=sys.argv[1])).invoke(Command(resume='yes'), THREAD)")
+    in_process(SETUP + "from langgraph.types import Command\napproval(BotWireSaver(url=sys.argv[1])).invoke(Command(resume='yes'), THREAD)")
     assert contents(approval(saver).get_state(THREAD)) == ["go", "you said yes"]
 
 
