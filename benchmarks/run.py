@@ -21,6 +21,8 @@ from bench.settings import Settings
 from bench.table import Row, absent, render
 
 TOPICS = ("startup", "entries", "sessions", "listing", "server", "writers")
+FRAMEWORKS = ("langchain", "langgraph")
+"""Topics that need a framework and its peers: measured only when they are asked for."""
 
 
 def main() -> int:
@@ -44,7 +46,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure botwire against floors and peers, in turns, and print one table.")
-    parser.add_argument("--only", action="append", choices=TOPICS, help="one topic; may be given several times")
+    parser.add_argument("--only", action="append", choices=TOPICS + FRAMEWORKS, help="one topic; may be given several times")
     parser.add_argument("--quick", action="store_true", help="few rounds and small sizes: shows that it runs, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
     parser.add_argument("--dir", metavar="FOLDER", help="where to put the files; a real disk (default: the system's temporary folder)")

@@ -34,8 +34,13 @@ from botwire._version import __version__
 
 if TYPE_CHECKING:
     from botwire._aio import AsyncMemory, AsyncSession
+    from botwire.integrations.langchain import BotWireChatHistory as BotWireChatHistory  # not in __all__: needs botwire[langchain]
 
-_LATE = {"AsyncMemory": "botwire._aio", "AsyncSession": "botwire._aio"}
+_LATE = {
+    "AsyncMemory": "botwire._aio",
+    "AsyncSession": "botwire._aio",
+    "BotWireChatHistory": "botwire.integrations.langchain",
+}
 """Names whose module is imported when they are first asked for: it takes its time, and many programs do without."""
 
 __all__ = [

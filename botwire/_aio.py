@@ -272,6 +272,10 @@ class AsyncSession:
         """See ``Session.append``."""
         return await _write(self._source, self._plans.append(messages, role, request_id))
 
+    async def replace(self, *messages: MessageLike, role: str | None = None, request_id: str | None = None) -> list[int]:
+        """See ``Session.replace``."""
+        return await _write(self._source, self._plans.replace(messages, role, request_id))
+
     async def messages(self, last: int | None = None, before: int | None = None, after: int | None = None) -> list[Message]:
         """See ``Session.messages``."""
         return await _read(self._source, self._plans.messages(last, before, after))

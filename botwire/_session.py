@@ -60,6 +60,13 @@ class Session:
         """
         return run(self._plans.append(messages, role, request_id), self._source.open())
 
+    def replace(self, *messages: MessageLike, role: str | None = None, request_id: str | None = None) -> list[int]:
+        """Put messages in place of all there are, in one step: ``clear`` and ``append``, and nobody sees it half done.
+
+        Takes, returns and raises what ``append`` does. A new epoch begins; metadata and ttl stay.
+        """
+        return run(self._plans.replace(messages, role, request_id), self._source.open())
+
     def messages(self, last: int | None = None, before: int | None = None, after: int | None = None) -> list[Message]:
         """The messages, oldest first.
 

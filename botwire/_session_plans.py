@@ -10,7 +10,7 @@ from botwire._codec import decode, encode
 from botwire._errors import InvalidValue, StoreCorrupt
 from botwire._message import Message, MessageLike, decode_message, encode_message, to_message
 from botwire._names import check_count, check_name, check_request_id, ttl_to_us
-from botwire._plan import Plan, write_one
+from botwire._plan import Plan, write, write_one
 from botwire._records import MessageHit, SessionInfo, to_datetime
 from botwire.stores._protocol import KEEP, Append, Appended, ClearLog, DeleteLog, LogInfo, LogPage, LogRow, Pop, SetLog, Trim, Ttl
 from botwire.stores._search import query_words
@@ -48,6 +48,13 @@ class SessionPlans:
         operation = Append(self.session_id, self.agent, bodies, self.ttl)
         appended: Appended = yield from write_one(self.namespace, operation, request)
         return list(range(appended.first, appended.last + 1))
+
+    def replace(self, messages: tuple[MessageLike, ...], role: str | None, request_id: str | None) -> Plan[list[int]]:
+        bodies = tuple(encode_message(to_message(message, role)) for message in messages)
+        request = check_request_id(request_id)
+        operations = [ClearLog(self.session_id, self.agent), *([Append(self.session_id, self.agent, bodies, self.ttl)] if bodies else [])]
+        yield from write(self.namespace, *operations, request_id=request)
+        return list(range(1, len(bodies) + 1))  # a new epoch begins at 1
 
     def messages(self, last: int | None, before: int | None, after: int | None) -> Plan[list[Message]]:
         return (yield from self.snapshot(last, before, after))[1]

@@ -44,7 +44,8 @@ def _point_homes_at(folder: Path, set_variable: Any) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any fixture, also one of a whole session: homes in a temporary folder, nothing from the caller's settings."""
-    for name in [name for name in os.environ if name.startswith("BOTWIRE_") and not name.startswith("BOTWIRE_TEST_")]:
+    kept = ("BOTWIRE_TEST_", "BOTWIRE_ENV")  # of the latter, the adapters' tests read whose environment this is
+    for name in [name for name in os.environ if name.startswith("BOTWIRE_") and not name.startswith(kept)]:
         del os.environ[name]
     home = tempfile.mkdtemp(prefix="botwire-tests-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))

@@ -21,6 +21,8 @@ OUTSIDE = {
     "botwire.server": {"pydantic", "starlette", "uvicorn"},
     "botwire.cli": {"rich", "typer"},
     "botwire.testing": {"pytest"},
+    "botwire.integrations.langchain": {"langchain_core", "pydantic"},
+    "botwire.integrations.langgraph": {"langchain_core", "langgraph"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
 

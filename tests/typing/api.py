@@ -131,6 +131,7 @@ def sessions(session: Session) -> None:
     assert_type(session.agent, str | None)
     likes: list[MessageLike] = [Message("user", "hi"), {"role": "user", "content": "hi"}, ("user", "hi"), "hi"]
     assert_type(session.append(*likes, role="user", request_id="r"), list[int])
+    assert_type(session.replace(*likes, role="user", request_id="r"), list[int])
     assert_type(session.messages(last=20, before=9, after=1), list[Message])
     assert_type(session.snapshot(last=20, before=9, after=1), tuple[SessionInfo | None, list[Message]])
     assert_type(list(session), list[Message])
@@ -200,6 +201,7 @@ async def async_sessions(session: AsyncSession) -> None:
     assert_type(session.session_id, str)
     assert_type(session.agent, str | None)
     assert_type(await session.append({"role": "user", "content": "hi"}, role="user", request_id="r"), list[int])
+    assert_type(await session.replace({"role": "user", "content": "hi"}, role="user", request_id="r"), list[int])
     assert_type(await session.messages(last=20, before=9, after=1), list[Message])
     assert_type(await session.snapshot(last=20, before=9, after=1), tuple[SessionInfo | None, list[Message]])
     assert_type([message async for message in session], list[Message])

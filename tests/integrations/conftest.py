@@ -1,0 +1,48 @@
+"""Each framework's tests run where it is installed, and must run in its own environment.
+
+``BOTWIRE_ENV`` names the environment in CI. In that of a framework its absence is a failure; in another one it is
+as it should be.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+NEEDS = {
+    "langchain": ("langchain", ("langchain_core",)),
+    "langgraph": ("langchain", ("langgraph", "langgraph.checkpoint.conformance")),
+}
+"""By folder: the environment in which its tests must run, and the modules without which they cannot."""
+
+
+def _missing(folder: str) -> str | None:
+    for module in NEEDS[folder][1]:
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            return module
+    return None
+
+
+class Absent(pytest.File):
+    """Stands for the tests of a framework that is not installed."""
+
+    def collect(self) -> list[pytest.Item]:
+        folder = self.path.relative_to(HERE).parts[0]
+        environment, _ = NEEDS[folder]
+        elsewhere = "" if os.environ.get("BOTWIRE_ENV") == environment else "not applicable: "
+        raise pytest.skip.Exception(f"{elsewhere}{_missing(folder)} is not installed; tests/integrations/run.py {environment} installs it")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Absent | None:
+    folder = module_path.relative_to(HERE).parts[0] if module_path.is_relative_to(HERE) else ""
+    if folder in NEEDS and _missing(folder):
+        return Absent.from_parent(parent, path=module_path)
+    return None

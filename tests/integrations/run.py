@@ -1,0 +1,86 @@
+"""A framework's tests in an environment of its own: ``python3 tests/integrations/run.py langchain``.
+
+Frameworks exclude each other's versions, so each has an environment, which this script makes. Arguments after the name
+go to pytest, and then pytest alone is run. Needs uv, or pip of 25.1 or newer. Uses the standard library only.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Environment(NamedTuple):
+    """What an environment holds, and what is checked in it."""
+
+    extras: str
+    packages: tuple[str, ...]
+    """What the tests use besides; not in pyproject.toml, since uv.lock would have to suit all frameworks at once."""
+    folders: tuple[str, ...]
+    """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
+
+
+ENVIRONMENTS = {
+    "langchain": Environment(
+        extras="server,langchain,langgraph",
+        packages=(
+            "langchain>=1.0",
+            "langchain-classic>=1.0",  # the memories of old
+            "langchain-tests>=1.0",  # its suites for byte stores and caches
+            "langgraph>=1.0",
+            "langgraph-checkpoint-conformance>=0.0.2",
+            "pycryptodome>=3.20",  # LangGraph's encrypted serializer
+        ),
+        folders=("langchain", "langgraph"),
+    ),
+}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in ENVIRONMENTS:
+        print(f"say which environment: {', '.join(ENVIRONMENTS)}", file=sys.stderr)
+        return 2
+    name, *rest = arguments
+    environment = ENVIRONMENTS[name]
+    folder = ROOT / f".venv-test-{name}"
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    make(folder, programs, environment)
+    settings = {**os.environ, "BOTWIRE_ENV": name, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    tests = [str(Path("tests", "integrations", part)) for part in environment.folders]
+    checks = [("pytest", *rest, *tests)] if rest else [types(folder, programs, environment), ("pytest", "-n", "auto", *tests)]
+    return max(subprocess.run([str(programs / check[0]), *check[1:]], cwd=ROOT, env=settings, check=False).returncode for check in checks)
+
+
+def types(folder: Path, programs: Path, environment: Environment) -> tuple[str, ...]:
+    """The strict type check of the adapters, which the other environments leave out, since the framework is missing there."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
+    for others in ("exclude", "executionEnvironments"):
+        settings.pop(others, None)
+    settings["include"] = [f"../botwire/integrations/{part}" for part in environment.folders]
+    settings["extraPaths"] = [".."]
+    config = folder / "pyrightconfig.json"
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    return ("pyright", "--project", str(config), "--pythonpath", str(programs / "python"))
+
+
+def make(folder: Path, programs: Path, environment: Environment) -> None:
+    """The environment, with what pyproject.toml admits."""
+    if not folder.exists():
+        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    python, target = str(programs / "python"), f".[{environment.extras}]"
+    uv = shutil.which("uv")
+    install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--upgrade"]
+    if uv is None:
+        subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)
+    subprocess.run([*install, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
