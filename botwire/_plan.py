@@ -64,8 +64,12 @@ def write(namespace: str, *operations: Operation, request_id: str | None = None)
 
 
 def write_one(namespace: str, operation: Operation, request_id: str | None = None) -> Plan[Any]:
-    """The plan of a batch of one operation; its result."""
-    return (yield from write(namespace, operation, request_id=request_id))[0]
+    """The plan of a batch of one operation; its result. Nearly every write is one, so it goes straight to the store."""
+    batch = Batch(namespace, (operation,), request_id)
+    outcome = (yield lambda store: store.write((batch,)))[0]
+    if isinstance(outcome, BotWireError):
+        raise outcome
+    return outcome[0]
 
 
 def back_off(attempt: int) -> Pause:

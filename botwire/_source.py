@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from botwire._errors import Closed, InvalidValue, shown
@@ -35,7 +36,7 @@ class _Shared:
 
 
 _lock = threading.Lock()
-_stores: dict[tuple[str, str | None, float], _Shared] = {}
+_stores: dict[tuple[Any, ...], _Shared] = {}
 _handed_in: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
 
 
@@ -67,7 +68,7 @@ class Source:
             raise Closed("this Memory is closed; make a new one")
         url = resolve_url(self.url)[0]
         with _lock:
-            key = (url, self.token, self.timeout)
+            key = (url, _whereabouts(url), self.token, self.timeout)
             shared = _stores.get(key)
             if shared is None:
                 shared = _stores[key] = _Shared(open_store(url, token=self.token, timeout=self.timeout))
@@ -108,6 +109,13 @@ class Source:
         if shared.store is not None:
             shared.store.close()
         return None if loop is None else shared.natives.pop(loop, None)
+
+
+def _whereabouts(url: str) -> tuple[str | None, ...]:
+    """What the meaning of a URL depends on besides itself: a relative path is another file after a chdir."""
+    if not url.startswith("sqlite://") or url.startswith("sqlite:///"):
+        return ()
+    return str(Path.cwd()), os.environ.get("HOME"), os.environ.get("XDG_DATA_HOME")
 
 
 def _running_loop() -> Any:

@@ -41,6 +41,8 @@ CHECKS = {
     # Named, so that no pyrightconfig.json of a folder above comes first.
     "pyright": ("pyright", "--project", "pyproject.toml", "--pythonpath", str(PYTHON)),
     "import-linter": ("lint-imports", "--no-logo"),
+    # A framework's packages exclude others, so each has an environment of its own.
+    "langchain": ("python", "tests/integrations/run.py", "langchain"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }
@@ -71,10 +73,11 @@ def make_environment() -> None:
         if not (_pip("install", "--upgrade", "pip>=25.1") and _pip("install", "--editable", ".[server]", "--group", "dev")):
             sys.exit("the environment cannot be made: see above")
         return
-    uv = {**os.environ, "VIRTUAL_ENV": str(ENVIRONMENT), "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT), "UV_PYTHON_DOWNLOADS": "never"}
+    os.environ["UV_PYTHON_DOWNLOADS"] = "never"
     machine = ssl.get_default_verify_paths()
     if machine.cafile or machine.capath:
-        uv.setdefault("UV_SYSTEM_CERTS", "1")  # a proxy's certificate that pip knows of is unknown to uv otherwise
+        os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # a proxy's certificate that pip knows of is unknown to uv otherwise
+    uv = {**os.environ, "VIRTUAL_ENV": str(ENVIRONMENT), "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT)}
     sync = [str(PYTHON), "-m", "uv", "sync", "--quiet", "--locked", "--python", str(PYTHON), "--extra", "server", "--group", "dev"]
     sync.append("--inexact")  # pip and uv themselves stay
     subprocess.run(sync, cwd=ROOT, env=uv, check=True)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -323,3 +324,16 @@ def test_one_memory_serves_many_threads(tmp_path):
 
         assert len(set(together(*[lambda name=name: work(name) for name in range(8)]))) == 8
         assert memory.count() == 160
+
+
+def test_a_relative_url_means_the_folder_of_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memories share a store by its place, not by the text of its URL."""
+    memories = [Memory("app", url="sqlite://memory.db") for _ in range(2)]
+    for memory, folder in zip(memories, ("one", "two"), strict=True):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        memory.set("here", folder)
+    assert [memory.get("here") for memory in memories] == ["one", "two"]
+    assert (tmp_path / "two" / "memory.db").exists()
+    for memory in memories:
+        memory.close()

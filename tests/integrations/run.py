@@ -72,10 +72,10 @@ def types(folder: Path, programs: Path, environment: Environment) -> tuple[str, 
 
 def make(folder: Path, programs: Path, environment: Environment) -> None:
     """The environment, with what pyproject.toml admits."""
-    if not folder.exists():
-        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
     python, target = str(programs / "python"), f".[{environment.extras}]"
     uv = shutil.which("uv")
+    if not folder.exists():
+        venv.create(folder, with_pip=uv is None, symlinks=os.name != "nt")  # Debian keeps what pip needs apart from Python
     install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--upgrade"]
     if uv is None:
         subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)

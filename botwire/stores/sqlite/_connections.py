@@ -14,11 +14,22 @@ from botwire._errors import Closed, StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite import _schema
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
-from botwire.stores.sqlite._opening import RAM, Connection, Identity, Opening, Patience, create_file, identity_of, is_empty_log, remove_log
+from botwire.stores.sqlite._opening import (
+    RAM,
+    Connection,
+    Identity,
+    Opening,
+    Patience,
+    create_file,
+    identity_of,
+    inode_of,
+    is_empty_log,
+    remove_log,
+)
 
 MOST_IDLE_READERS = 8
 RECHECK = 0.02
-"""Seconds for which a reader trusts that the file is still the one it was; a writer asks each time."""
+"""Seconds for which a reader trusts that the files are still those they were; a writer trusts only the log so."""
 
 _READ = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX  # a reader too must be able to recover the log of a crashed writer
 _LOOK_AGAIN = 0.0002  # seconds between looks whether all readers are back
@@ -43,6 +54,7 @@ class Connections:
         self._identity: Identity | None = None  # of the files that the idle ones are to
         self._readers: set[Connection] = set()  # all that are open, also those in use
         self._trusted_until = 0.0
+        self._log_trusted_until = 0.0
         self._forking = False
 
     # -------------------------------------------------------------------------------------- writing
@@ -57,7 +69,7 @@ class Connections:
             BotWireError: if it cannot be had.
         """
         self._patience.deadline = monotonic() + self._opening.timeout if deadline is None else deadline
-        if self._writer is not None and (self.path == RAM or identity_of(self.path) == self._writer.identity):
+        if self._writer is not None and (self.path == RAM or self._is_current(self._writer)):
             return self._writer
         with self._mutex:
             self._refuse_if_closed()
@@ -69,6 +81,18 @@ class Connections:
                 create_file(self.path)
                 self._writer = self._open_writer()
             return self._writer
+
+    def _is_current(self, writer: Connection) -> bool:
+        """Whether the files at the path are those that the writer is open to.
+
+        The database is looked at each time, its log only now and then: on some file systems a look at a file makes
+        syncing its next change take half as long again. Of a log that is removed meanwhile nothing is lost, since the
+        next look finds it still open here, and saves it.
+        """
+        if monotonic() > self._log_trusted_until:
+            self._log_trusted_until = monotonic() + RECHECK
+            return identity_of(self.path) == writer.identity
+        return writer.identity is not None and inode_of(self.path) == writer.identity.file
 
     def drop_writer(self) -> None:
         """After an error that another connection may not have: the next call opens anew, which also ends any transaction."""

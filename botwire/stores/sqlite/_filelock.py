@@ -66,11 +66,11 @@ class FileLock:
         if fcntl is None:
             return
         queue, lock = self._open()
-        if _try(queue) and _try(lock):
+        try:
+            if not (_try(queue) and _try(lock)):
+                self._wait(queue, lock, deadline)
+        finally:
             _let_go(queue)
-            return
-        self._wait(queue, lock, deadline)
-        _let_go(queue)
 
     def _wait(self, queue: int, lock: int, deadline: float) -> None:
         patient_until = time.monotonic() + PATIENCE
@@ -86,8 +86,8 @@ class FileLock:
 
     def release(self) -> None:
         """Let the next one have it; does no harm if it was not held."""
-        for file in self._files:
-            _let_go(file)
+        if len(self._files) == 2:
+            _let_go(self._files[1])
 
     def close(self) -> None:
         """Close the lock files; they stay where they are, since removing them would let two writers in."""

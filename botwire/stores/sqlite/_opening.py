@@ -132,11 +132,16 @@ class Opening(NamedTuple):
 
 def identity_of(path: str) -> Identity | None:
     """None if there is no file at ``path``."""
-    file = _inode(path)
-    return None if file is None else Identity(file, _inode(path + "-wal"))
+    file = inode_of(path)
+    return None if file is None else Identity(file, inode_of(path + "-wal"))
 
 
-def _inode(path: str) -> tuple[int, int] | None:
+def inode_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of the file at ``path``; None if there is none.
+
+    Raises:
+        StoreUnavailable: if that cannot be told.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
