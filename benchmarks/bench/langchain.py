@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def conversation(length: int) -> list[BaseMessage]:
 
 
 def _adding(rounds: int, long: int, memory: Memory, peer: SQLChatMessageHistory) -> Iterator[Row]:
-    shorts = (f"short{number}" for number in range(rounds * 2))
+    shorts = itertools.cycle(f"short{number}" for number in range(rounds * 2))
     sides = {
         "long": _add(lambda: BotWireChatHistory("long", memory=memory)),
         "short": _add(lambda: BotWireChatHistory(next(shorts), memory=memory)),

@@ -28,9 +28,6 @@ ATTEMPTS = 100
 MOST_KEPT = 64 * 1024 * 1024
 """Bytes of last values kept in memory."""
 
-WORTH_A_PAUSE = 16_384
-"""Bytes of values from which on it pays to read them without garbage collection."""
-
 SCAN = 100
 """Entries asked for at a time."""
 
@@ -81,7 +78,8 @@ class Lines:
             StoreUnavailable: if the store cannot be written.
         """
         prefix = _keys.line_prefix(*names)
-        values = {channel: serde.dumps_typed(value) for channel, value in checkpoint["channel_values"].items() if channel in changed}
+        with paused_gc():
+            values = {channel: serde.dumps_typed(value) for channel, value in checkpoint["channel_values"].items() if channel in changed}
         rest = {name: member for name, member in checkpoint.items() if name != "channel_values"}
 
         def draft() -> tuple[list[Operation], Line]:
@@ -315,18 +313,22 @@ def load(value: Value, serde: SerializerProtocol) -> Any:
 
 
 def load_all(values: Mapping[str, Value], serde: SerializerProtocol) -> dict[str, Any]:
-    """The channels' values.
-
-    Many objects are made without cyclic garbage collection, which would walk through them again and again, none of
-    them garbage, and take half of the time.
-    """
-    pause = gc.isenabled() and sum(len(value.body) for value in values.values()) > WORTH_A_PAUSE
-    if pause:
-        gc.disable()
-    try:
+    """The channels' values."""
+    with paused_gc():
         return {channel: load(value, serde) for channel, value in values.items()}
-    finally:
-        if pause:
+
+
+class paused_gc:  # noqa: N801 - a function in all but form: a generator would take longer than what it encloses
+    """Without cyclic garbage collection, which would walk through thousands of new objects, none of them garbage."""
+
+    __slots__ = ("_was_enabled",)
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_enabled:
             gc.enable()
 
 
