@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from botwire import AsyncMemory, InvalidValue, Memory, VersionConflict
 from botwire.integrations.langgraph import _keys, _upkeep
 from botwire.integrations.langgraph._lines import ATTEMPTS, Lines, load, load_all, read_value
-from botwire.integrations.langgraph._pages import MissingPage
+from botwire.integrations.langgraph._pages import MissingPage, Reader
 from botwire.integrations.langgraph._records import Record, merge_writes, parse_writes, pending, to_writes, writes_text
 from botwire.integrations.langgraph._threads import in_thread
 from botwire.stores import Set, Store
@@ -148,17 +148,18 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         else:
             heads = self._lines.heads(thread)
             lines = [(prefix, (head.thread_id, head.checkpoint_ns)) for prefix, head in heads if only_ns in (None, head.checkpoint_ns)]
+        readers: dict[tuple[str, str], Reader] = {}
         for record, prefix, names in _newest_first([self._records(*line, bound) for line in lines]):
             if only_id not in (None, record.id) or not all(record.metadata.get(name) == value for name, value in wanted.items()):
                 continue
-            if (found := self._values(prefix, record)) is not None:
+            reader = readers.setdefault((prefix, record.epoch), self._lines.reader(prefix, record))  # what they share is read once
+            if (found := self._values(reader, record)) is not None:
                 yield self._tuple(names, record, found)
 
     def _records(self, prefix: str, names: tuple[str, str], bound: str | None) -> Iterator[tuple[Record, str, tuple[str, str]]]:
         return ((record, prefix, names) for record in self._lines.records(prefix, self.serde, bound))
 
-    def _values(self, prefix: str, record: Record) -> dict[str, Any] | None:
-        reader = self._lines.reader(prefix, record)
+    def _values(self, reader: Reader, record: Record) -> dict[str, Any] | None:
         try:
             return load_all({channel: read_value(reader, channel, stored) for channel, stored in record.stored.items()}, self.serde)
         except MissingPage:
