@@ -58,6 +58,9 @@ CASES: dict[str, BaseMessage] = {
     "ai with infinite logprob": AIMessage("hello", response_metadata={"logprob": float("-inf"), "other": float("nan")}),
     "ai that looks serialised": AIMessage("x", additional_kwargs={"lc": 1, "type": "constructor", "id": ["a"], "kwargs": {}}),
     "ai that looks tagged": AIMessage("x", additional_kwargs={"$bytes": "AA=="}, response_metadata={"a": {"$dict": []}}),
+    "ai that looks tagged beside what is": AIMessage(
+        "x", response_metadata={"a": {"$bytes": "AA=="}, "b": b"\x00", "c": {"$dict": [[1, 2]]}}
+    ),
     "ai with big int": AIMessage("x", response_metadata={"n": 2**70, "m": -(10**400)}),
     "ai chunk": AIMessageChunk("hel", id="run-1", chunk_position="last"),
     "ai chunk with call chunks": AIMessageChunk(

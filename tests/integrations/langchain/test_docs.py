@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_the_code_of_the_page(root: Path, tmp_path: Path):
 
 def test_imported_messages_are_in_their_sessions_and_equal(tmp_path: Path, memory: Memory):
     old_history(tmp_path / "chat.db")
-    rows = sqlite3.connect(tmp_path / "chat.db").execute("SELECT session_id, message FROM message_store ORDER BY id").fetchall()
+    with closing(sqlite3.connect(tmp_path / "chat.db")) as database:
+        rows = database.execute("SELECT session_id, message FROM message_store ORDER BY id").fetchall()
 
     assert import_messages(rows, memory=memory) == {"ada": 2, "bob": 1}
     assert [type(message) for message in BotWireChatHistory("ada", memory=memory).messages] == [HumanMessage, AIMessage]

@@ -24,6 +24,7 @@ from langchain_core.messages import (
 )
 
 from botwire import AsyncMemory, BotWireChatHistory, Closed, InvalidName, InvalidValue, Memory, OutcomeUnknown, StoreUnavailable
+from botwire.integrations.langchain._window import read_window
 from botwire.stores import open_store
 
 
@@ -271,6 +272,19 @@ def test_the_system_message_of_a_cleared_session_is_gone(memory: Memory):
     BotWireChatHistory("s", memory=memory).clear()
 
     assert texts(window(memory, 2, *map(HumanMessage, "xyz"))) == ["y", "z"]
+
+
+def test_a_session_cleared_while_its_window_is_read_lends_it_no_system_message(memory: Memory):
+    session = memory.session("s")
+    session.append(("system", "old"), *[("user", text) for text in "abc"])
+    reads = read_window(2)
+    wanted = next(reads)
+    wanted = reads.send(session.snapshot(**wanted))
+    session.replace(("system", "new"))
+
+    with pytest.raises(StopIteration) as end:
+        reads.send(session.snapshot(**wanted))
+    assert [message.text for message in end.value.value] == ["b", "c"]
 
 
 @pytest.mark.anyio

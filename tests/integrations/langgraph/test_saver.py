@@ -10,6 +10,7 @@ import pytest
 from checkpoints import latest, put, thread, values
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import ERROR, INTERRUPT, BaseCheckpointSaver
+from langgraph.checkpoint.base.id import uuid6
 
 from botwire import AsyncMemory, Closed, InvalidName, InvalidValue, Memory, OutcomeUnknown, StoreCorrupt, StoreUnavailable
 from botwire.integrations.langgraph import BotWireSaver
@@ -354,6 +355,23 @@ def test_a_thread_deleted_elsewhere_and_begun_anew_is_not_mixed_with_the_old(sav
     put(saver, config, channel=[LONG, "after the deletion"])
     assert values(fresh(), latest(config))["channel"][1] == "after the deletion"
     assert values(fresh(), new)["channel"] == ["new " * 2_000]
+
+
+def test_two_who_begin_a_thread_at_once_do_not_read_each_others_pages(saver: BotWireSaver, fresh: Fresh, monkeypatch: pytest.MonkeyPatch):
+    mine = put(saver, thread(), channel=[LONG], other=1)
+    rival = fresh()
+    monkeypatch.setattr(rival._lines, "head", lambda prefix: None)  # as if it had asked just before
+    put(rival, thread(), channel=["y" * 20_000])
+    monkeypatch.undo()
+    known = saver.get_tuple(mine)
+    assert known is not None
+    version = saver.get_next_version(known.checkpoint["channel_versions"]["other"], None)
+    versions = {**known.checkpoint["channel_versions"], "other": version}
+    after: Any = {**known.checkpoint, "id": str(uuid6()), "channel_values": {"channel": [LONG], "other": 2}, "channel_versions": versions}
+    mine = rival.put(mine, after, {}, {"other": version})
+
+    assert values(fresh(), mine) == {"channel": [LONG], "other": 2}
+    assert [found["channel"][0][0] for found in history(fresh(), thread())] == ["x", "y", "x"]
 
 
 # ----------------------------------------------------------------------------------- many at once
