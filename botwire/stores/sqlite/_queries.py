@@ -70,7 +70,9 @@ def scan_keys(connection: apsw.Connection, now: int, namespace: str, prefix: str
 
 def count(connection: apsw.Connection, now: int, namespace: str, prefix: str) -> int:
     where, bounds = prefix_range(namespace, prefix)
-    sql = f"SELECT (SELECT count(*) FROM entry WHERE {where}) - (SELECT count(*) FROM entry WHERE {where} AND expires_at <= ?)"
+    # The plus keeps the second search from the key index, where it would look up every row to find the few that have expired.
+    expired = f"SELECT count(*) FROM entry WHERE +{where} AND expires_at <= ?"
+    sql = f"SELECT (SELECT count(*) FROM entry WHERE {where}) - ({expired})"
     return connection.execute(sql, (*bounds, *bounds, now)).get  # type: ignore[no-any-return]
 
 
