@@ -51,16 +51,18 @@ LOG_COLUMNS = "session, agent, epoch, head, count, created_at, updated_at, ttl, 
 _NEVER = -1  # a row id that no row has
 
 
-def apply_batch(connection: apsw.Connection, batch: Batch, now: int) -> Outcome:
+def apply_batch(connection: apsw.Connection, batch: Batch, now: int, *, alone: bool) -> Outcome:
     """Do all of a batch, or none of it; what keeps it from happening is returned, not raised.
+
+    Of a batch that is ``alone`` in its transaction something may have happened then: the caller rolls back.
 
     Raises:
         apsw.Error: if SQLite fails; the caller rolls back.
     """
     outcome: Outcome = []
     try:
-        if batch.request_id is None and len(batch.operations) == 1:
-            outcome = [_apply(connection, batch.namespace, batch.operations[0], now)]
+        if alone or (batch.request_id is None and len(batch.operations) == 1):
+            outcome = _apply_request(connection, batch, now)
         else:
             with connection:  # a savepoint
                 outcome = _apply_request(connection, batch, now)
@@ -113,10 +115,20 @@ ON CONFLICT (namespace, key) DO UPDATE SET
 RETURNING version
 """
 
+_REPLACE = """
+UPDATE entry SET value = ?3, updated_at = ?4, expires_at = ?5, version = version + 1
+WHERE namespace = ?1 AND key = ?2 AND version = ?6 AND (expires_at IS NULL OR expires_at > ?4)
+RETURNING version
+"""
+
 
 def _set(connection: apsw.Connection, namespace: str, operation: Set, now: int) -> int:
     key, value, if_version, ttl = operation
     expires_at = None if ttl is None else _KEPT if ttl is KEEP else now + ttl
+    if if_version and expires_at is not _KEPT:
+        replaced = connection.execute(_REPLACE, (namespace, key, value, now, expires_at, if_version)).get
+        if replaced is not None:
+            return replaced  # type: ignore[no-any-return]
     if if_version is not None or expires_at is _KEPT:
         present = _present(connection, namespace, key, now)
         if if_version is not None:

@@ -61,7 +61,11 @@ def _together(connections: Connections, connection: Connection, batches: list[Ba
     try:
         connection.execute("BEGIN IMMEDIATE")
         begun = True
-        outcomes = [apply_batch(connection, batch, now) for batch in batches]
+        alone = len(batches) == 1  # then its savepoint is the transaction
+        outcomes = [apply_batch(connection, batch, now, alone=alone) for batch in batches]
+        if alone and isinstance(outcomes[0], BotWireError):
+            connection.execute("ROLLBACK")
+            return outcomes
         progress.committing = True
         connection.execute("COMMIT")
     except BaseException as error:
