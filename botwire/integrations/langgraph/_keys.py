@@ -1,6 +1,6 @@
 """Under which keys a thread's checkpoints lie.
 
-    checkpoint/<thread>/<checkpoint_ns>/h/<epoch>                   the head: names, and how long each channel's log is
+    checkpoint/<thread>/<checkpoint_ns>/h/<epoch>                   the head: how long each channel's log is, if there are any
     checkpoint/<thread>/<checkpoint_ns>/c/<checkpoint id>           a checkpoint, newest first
     checkpoint/<thread>/<checkpoint_ns>/c/<checkpoint id>/<task>    what a task wrote after it: found by the same scan
     checkpoint/<thread>/<checkpoint_ns>/d/<epoch>/<channel>/<page>  a page of a channel's log

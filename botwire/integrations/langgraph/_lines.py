@@ -6,7 +6,6 @@ write names the version of the line's head that it was made for, and is made aga
 
 from __future__ import annotations
 
-import gc
 import secrets
 import threading
 from collections import OrderedDict
@@ -18,8 +17,10 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import BotWireError, OutcomeUnknown, StoreCorrupt, VersionConflict
 from botwire.integrations.langgraph import _keys, _pages
+from botwire.integrations.langgraph._lists import Encoded, Known, Written
 from botwire.integrations.langgraph._pages import Log, MissingPage, Reader, Value, encode_page
-from botwire.integrations.langgraph._records import Head, Record, Stored, decode_bytes, encode_bytes, head_text, inline, parse_head
+from botwire.integrations.langgraph._records import Head, Record, Stored, head_text, names_of, parse_head
+from botwire.integrations.langgraph._values import encode_all, is_still, load_all, place, read_value
 from botwire.stores import Batch, EntryRow, Operation, Result, Set, Store
 
 ATTEMPTS = 100
@@ -29,21 +30,28 @@ MOST_KEPT = 64 * 1024 * 1024
 """Bytes of last values kept in memory."""
 
 SCAN = 100
-"""Entries asked for at a time."""
+"""The most entries asked for at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is known of a line. ``version`` is its head's: 0 if there is none yet, None if it is not known."""
+    """What is known of a line. Without logs, it has neither epoch nor head.
+
+    ``version`` is its head's: 0 if there is none yet, None if it is not known. ``recent`` says where the values of the
+    last checkpoints lie; ``lists`` and ``written`` are the values last read and written themselves, by channel.
+    """
 
     epoch: str
     version: int | None
     logs: dict[str, Log] = field(default_factory=dict[str, Log])
     recent: dict[str, dict[str, Stored]] = field(default_factory=dict[str, "dict[str, Stored]"])
+    lists: dict[str, Known] = field(default_factory=dict[str, Known])
+    written: dict[str, Written] = field(default_factory=dict[str, Written])
 
     @property
     def size(self) -> int:
-        return 1_000 + sum(len(log.base.body) + _pages.PAGE for log in self.logs.values() if log.base is not None)
+        """About how many bytes of memory it takes."""
+        return 1_000 + sum(known.size for known in (*self.logs.values(), *self.lists.values(), *self.written.values()))
 
 
 class Lines:
@@ -78,27 +86,34 @@ class Lines:
             StoreUnavailable: if the store cannot be written.
         """
         prefix = _keys.line_prefix(*names)
-        with paused_gc():
-            values = {channel: serde.dumps_typed(value) for channel, value in checkpoint["channel_values"].items() if channel in changed}
+        contents, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
+        last = self._known.get(prefix)
+        new = {channel: value for channel, value in contents.items() if channel in changed}
+        values = encode_all(new, {} if last is None else last.written, serde, remember=last is not None)
         rest = {name: member for name, member in checkpoint.items() if name != "channel_values"}
 
         def draft() -> tuple[list[Operation], Line]:
-            line = self.ready(prefix)
-            line, before = self._before(prefix, line, parent, serde)
-            for channel, value in checkpoint["channel_values"].items():
-                if channel not in values and not _still(before.get(channel), checkpoint["channel_versions"].get(channel)):
-                    values[channel] = serde.dumps_typed(value)
-            stored, logs, pages = _place(line, before, checkpoint, values)
-            record = Record(line.epoch, parent, rest, metadata, stored)
-            operations: list[Operation] = [_head(prefix, names, line, logs)]
+            line, before = self._before(prefix, self.ready(prefix), parent, serde)
+            for channel, value in contents.items():
+                if channel not in values and not is_still(before.get(channel), versions.get(channel)):
+                    values[channel] = Encoded(*serde.dumps_typed(value))
+            stored, logs, pages = place(line.logs, before, checkpoint, values)
+            if pages and not line.epoch:
+                if self.head(prefix) is not None:  # another process was the first to need logs
+                    self._forget_version(prefix)
+                    return draft()
+                line = replace(line, epoch=secrets.token_hex(4))
+            record = Record(names, line.epoch, parent, rest, metadata, stored)
+            operations: list[Operation] = [_head(prefix, line, logs)] if record.needs_logs else []
             operations += [Set(f"{prefix}d/{line.epoch}/{name}", encode_page(data)) for name, data in pages.items()]
             operations.append(Set(_keys.checkpoint_key(prefix, record.id), record.to_text(serde)))
-            return operations, Line(line.epoch, line.version, logs, {record.id: stored})
+            marks = {channel: value.written for channel, value in values.items() if value.written is not None}
+            return operations, replace(line, logs=logs, recent={record.id: stored}, written=marks)
 
         self.write(prefix, draft)
 
     def write(self, prefix: str, draft: Callable[[], tuple[list[Operation], Line | None]]) -> None:
-        """Do what ``draft`` says, whose first operation sets the line's head; draft again if the head is not what it was."""
+        """Do what ``draft`` says; draft again if the head, which the first operation may name, is not what it was."""
         unknown = False
         for _ in range(ATTEMPTS):
             operations, line = draft()
@@ -118,7 +133,9 @@ class Lines:
             except BotWireError:
                 self._forget_version(prefix)
                 raise
-            self._keep(prefix, None if line is None else replace(line, version=cast("int", results[0])))
+            if line is not None and cast("Set", operations[0]).if_version is not None:
+                line = replace(line, version=cast("int", results[0]))
+            self._keep(prefix, line)
             return
         raise VersionConflict(f"other writers of {prefix!r} were faster {ATTEMPTS} times in a row", 0)
 
@@ -136,19 +153,24 @@ class Lines:
             return line
         head = self.head(prefix)
         if head is None:
-            return Line(secrets.token_hex(4), 0)
-        logs = line.logs if line is not None and line.epoch == head.epoch else {}
-        return Line(head.epoch, head.version, {channel: _at(logs.get(channel), length) for channel, length in head.lengths.items()})
+            return Line("", 0) if line is None or line.epoch else replace(line, version=0)
+        if line is None or line.epoch != head.epoch:
+            line = Line(head.epoch, head.version)
+        logs = {channel: _at(line.logs.get(channel), length) for channel, length in head.lengths.items()}
+        return replace(line, version=head.version, logs=logs)
 
     def _before(self, prefix: str, line: Line, parent: str | None, serde: SerializerProtocol) -> tuple[Line, dict[str, Stored]]:
         """Where the parent's values lie, and the line with those of them that it did not know."""
-        if parent is None or not line.version:
+        if parent is None:
             return line, {}
         if parent in line.recent:
             return line, line.recent[parent]
         record = self.record(prefix, parent, serde)
-        if record is None or record.epoch != line.epoch:
+        if record is None:
             return line, {}
+        alone = {channel: stored for channel, stored in record.stored.items() if stored.runs is None}
+        if record.epoch != line.epoch:
+            return line, alone
         reader = Reader(self.store, self.namespace, f"{prefix}d/{line.epoch}/")
         logs = dict(line.logs)
         try:
@@ -157,37 +179,41 @@ class Lines:
                 if stored.runs and log is not None and log.base is None:
                     logs[_keys.part(channel)] = replace(log, base=read_value(reader, channel, stored))
         except MissingPage:
-            return line, {}  # deleted this moment: the write will find the head gone
+            return line, alone  # deleted this moment: the write will find the head gone
         return replace(line, logs=logs), record.stored
 
     # ------------------------------------------------------------------------------------- reading
 
     def head(self, prefix: str) -> Head | None:
-        """The line's head; None if there is no line."""
-        for row in self.store.scan(self.namespace, f"{prefix}h/", None, 1):
-            return parse_head(row.key, row.version, row.value)
-        return None
+        """The line's head; None if it has none."""
+        return next(iter(self.heads(prefix)), None)
 
-    def heads(self, thread_id: str | None) -> Iterator[tuple[str, Head]]:
-        """The lines there are, of one thread or of all, by what their keys begin with."""
+    def heads(self, prefix: str) -> list[Head]:
+        """The line's heads: one, or two if two writers were the first to need logs at the same moment."""
+        return [parse_head(row.key, row.version, row.value) for row in self.store.scan(self.namespace, f"{prefix}h/", None, 10)]
+
+    def names(self, thread_id: str | None) -> Iterator[tuple[str, tuple[str, str]]]:
+        """The lines there are, of one thread or of all: what their keys begin with, and their names."""
         if thread_id is None:
             threads = (f"{_keys.ROOT}{child}/" for child in _keys.children(self.store, self.namespace, _keys.ROOT))
         else:
             threads = iter((_keys.thread_prefix(thread_id),))
         for thread in threads:
             for child in _keys.children(self.store, self.namespace, thread):
-                if (head := self.head(f"{thread}{child}/")) is not None:
-                    yield f"{thread}{child}/", head
+                prefix = f"{thread}{child}/"
+                newest = next((row for row in self.rows(f"{prefix}c/", None, 2) if row.key.endswith(_keys.END)), None)
+                if newest is not None:
+                    yield prefix, names_of(newest.value)
 
     def rows(self, prefix: str, after: str | None = None, size: int = SCAN) -> Iterator[EntryRow]:
-        """All entries whose key begins with ``prefix``, read a page at a time; ``size`` is that of the first page."""
+        """All entries whose key begins with ``prefix``, read a page at a time: first ``size`` of them, then ever more."""
         while page := self.store.scan(self.namespace, prefix, after, size):
             yield from page
             if len(page) < size:
                 return
-            after, size = page[-1].key, SCAN
+            after, size = page[-1].key, min(2 * size, SCAN)
 
-    def records(self, prefix: str, serde: SerializerProtocol, before: str | None = None, size: int = SCAN) -> Iterator[Record]:
+    def records(self, prefix: str, serde: SerializerProtocol, before: str | None = None, size: int = 8) -> Iterator[Record]:
         """The line's checkpoints with their writes, newest first; only those older than ``before``."""
         after = None if before is None else _keys.checkpoint_key(prefix, before) + "0"  # behind its writes
         return self._records(prefix, self.rows(f"{prefix}c/", after, size), serde)
@@ -195,8 +221,8 @@ class Lines:
     def record(self, prefix: str, checkpoint_id: str | None, serde: SerializerProtocol) -> Record | None:
         """The checkpoint of that id with its writes, or the newest; None if there is none."""
         if checkpoint_id is None:
-            return next(self.records(prefix, serde, size=4), None)
-        return next(self._records(prefix, self.rows(_keys.checkpoint_key(prefix, checkpoint_id)), serde), None)
+            return next(self.records(prefix, serde, size=3), None)
+        return next(self._records(prefix, self.rows(_keys.checkpoint_key(prefix, checkpoint_id), None, 4), serde), None)
 
     def _records(self, prefix: str, rows: Iterator[EntryRow], serde: SerializerProtocol) -> Iterator[Record]:
         """Each checkpoint's row is followed by those of its writes. Writes that come alone are to no checkpoint that is there."""
@@ -223,30 +249,18 @@ class Lines:
             record = self.record(prefix, checkpoint_id, serde)
             if record is None:
                 return None
+            line = self._known.get(prefix)
+            line = line if line is not None and line.epoch == record.epoch else None
             reader = self.reader(prefix, record)
             try:
-                found = self._found(prefix, record, reader)
+                found = _found(line, record, reader)
             except MissingPage:
                 continue
-            self._learn(prefix, record, found, reader)
-            return record, load_all(found, serde)
+            lists = None if line is None else dict(line.lists)  # what is read once only is not copied
+            values = load_all(found, serde, lists)
+            self._learn(prefix, line, record, found, lists or {}, reader)
+            return record, values
         raise StoreCorrupt(f"parts of the checkpoint {checkpoint_id or 'last written'!r} of {prefix!r} are missing")
-
-    def _found(self, prefix: str, record: Record, reader: Reader) -> dict[str, Value]:
-        """The values of a checkpoint: as they are known from the last time, if they lie where they lay then, or else as read.
-
-        What lies in a log is never changed while its epoch lasts.
-        """
-        line = self._known.get(prefix)
-        logs = line.logs if line is not None and line.epoch == record.epoch else {}
-        found: dict[str, Value] = {}
-        for channel, stored in record.stored.items():
-            log = logs.get(_keys.part(channel)) if stored.runs else None
-            if log is not None and log.base is not None and log.base.runs == stored.runs:
-                found[channel] = Value(stored.type, decode_bytes(stored.head), log.base.body, log.base.runs)
-            else:
-                found[channel] = read_value(reader, channel, stored)
-        return found
 
     def reader(self, prefix: str, record: Record) -> Reader:
         """A reader of the values of a record's epoch."""
@@ -265,19 +279,21 @@ class Lines:
         if line is not None:
             self._keep(prefix, replace(line, version=None))
 
-    def _learn(self, prefix: str, record: Record, found: dict[str, Value], reader: Reader) -> None:
-        """Remember what was just read: the next write will most likely add to it."""
-        line = self._known.get(prefix)
-        if line is None or line.epoch != record.epoch:
-            line = Line(record.epoch, None)
-        elif line.recent.get(record.id) == record.stored:
-            return  # known, and read from memory just now
-        logs = dict(line.logs)
-        for channel, value in found.items():
-            if value.runs:
-                name = _keys.part(channel)
-                logs[name] = replace(logs[name], base=value) if name in logs else reader.log_of(name, value)
-        self._keep(prefix, replace(line, logs=logs, recent={**line.recent, record.id: record.stored}))
+    def _learn(
+        self, prefix: str, line: Line | None, record: Record, found: dict[str, Value], lists: dict[str, Known], reader: Reader
+    ) -> None:
+        """Remember what was just read: the next write will most likely add to it, the next read want it again."""
+        line = line or Line(record.epoch, None)
+        if line.recent.get(record.id) != record.stored:
+            logs = dict(line.logs)
+            for channel, value in found.items():
+                if value.runs:
+                    name = _keys.part(channel)
+                    logs[name] = replace(logs[name], base=value) if name in logs else reader.log_of(name, value)
+            line = replace(line, logs=logs, recent={**line.recent, record.id: record.stored})
+        elif lists == line.lists:
+            return
+        self._keep(prefix, replace(line, lists=lists))
 
     def _keep(self, prefix: str, line: Line | None) -> None:
         with self._mutex:
@@ -293,81 +309,28 @@ class Lines:
                 self._size -= self._known.popitem(last=False)[1].size
 
 
-# ------------------------------------------------------------------------------------------ values
+def _found(line: Line | None, record: Record, reader: Reader) -> dict[str, Value]:
+    """The values of a checkpoint: as they are known from the last time, if they lie where they lay then, or else as read.
 
-
-def read_value(reader: Reader, channel: str, stored: Stored) -> Value:
-    """A channel's value as serialised.
-
-    Raises:
-        MissingPage: if a part of it is not there.
+    What lies in a log is never changed while its epoch lasts.
     """
-    head = decode_bytes(stored.head)
-    body = b"" if stored.runs is None else reader.read(_keys.part(channel), stored.runs)
-    return Value(stored.type, head, body, stored.runs or [])
+    found: dict[str, Value] = {}
+    for channel, stored in record.stored.items():
+        log = line.logs.get(_keys.part(channel)) if stored.runs and line is not None else None
+        if log is not None and log.base is not None and log.base.runs == stored.runs:
+            found[channel] = Value(stored.type, stored.head.encode("latin-1"), log.base.body, log.base.runs)
+        else:
+            found[channel] = read_value(reader, channel, stored)
+    return found
 
 
-def load(value: Value, serde: SerializerProtocol) -> Any:
-    """A channel's value."""
-    return serde.loads_typed((value.type, value.head + value.body))
-
-
-def load_all(values: Mapping[str, Value], serde: SerializerProtocol) -> dict[str, Any]:
-    """The channels' values."""
-    with paused_gc():
-        return {channel: load(value, serde) for channel, value in values.items()}
-
-
-class paused_gc:  # noqa: N801 - a function in all but form: a generator would take longer than what it encloses
-    """Without cyclic garbage collection, which would walk through thousands of new objects, none of them garbage."""
-
-    __slots__ = ("_was_enabled",)
-
-    def __enter__(self) -> None:
-        self._was_enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was_enabled:
-            gc.enable()
-
-
-def _still(before: Stored | None, version: Any) -> bool:
-    """Whether a channel that was not changed has the value that its parent's checkpoint has."""
-    return before is not None and version is not None and before.version == version
-
-
-def _place(
-    line: Line, before: dict[str, Stored], checkpoint: Mapping[str, Any], values: dict[str, tuple[str, bytes]]
-) -> tuple[dict[str, Stored], dict[str, Log], dict[str, bytes]]:
-    """Where each channel's value is to lie, the logs then, and the pages to be written by channel and number."""
-    stored: dict[str, Stored] = {}
-    logs = dict(line.logs)
-    written: dict[str, bytes] = {}
-    for channel in checkpoint["channel_values"]:
-        if channel not in values:
-            stored[channel] = before[channel]
-            continue
-        version, (kind, data) = checkpoint["channel_versions"].get(channel), values[channel]
-        if (small := inline(version, kind, data)) is not None:
-            stored[channel] = small
-            continue
-        name = _keys.part(channel)
-        logs[name], value, pages = _pages.add(logs.get(name, Log()), kind, data)
-        stored[channel] = Stored(version, kind, encode_bytes(value.head), value.runs)
-        written.update({f"{name}/{number:08d}": page for number, page in pages.items()})
-    return stored, logs, written
-
-
-def _head(prefix: str, names: tuple[str, str], line: Line, logs: dict[str, Log]) -> Set:
+def _head(prefix: str, line: Line, logs: dict[str, Log]) -> Set:
     lengths = {name: log.length for name, log in logs.items()}
-    return Set(f"{prefix}h/{line.epoch}", head_text(*names, lengths), if_version=line.version or 0)
+    return Set(f"{prefix}h/{line.epoch}", head_text(lengths), if_version=line.version or 0)
 
 
 def _at(log: Log | None, length: int) -> Log:
     """A log of the length that its head tells, with what was known of it. Logs only grow, so one as long is the same."""
     if log is None:
         return Log(length, None if length % _pages.PAGE else b"")
-    if log.length == length:
-        return log
-    return Log(length, None if length % _pages.PAGE else b"", log.base)
+    return log if log.length == length else Log(length, None if length % _pages.PAGE else b"", log.base)

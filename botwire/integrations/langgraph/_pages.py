@@ -19,6 +19,9 @@ PAGE = 6_144
 INLINE = 160
 """A value of at most so many bytes lies in the checkpoint itself."""
 
+YOUNG = 8_192
+"""So does one of at most so many, the first time, while its channel has no log: a young thread needs none at all."""
+
 LEAST_SHARED = 64
 """A beginning or end in common that is shorter is not worth a run of its own."""
 
@@ -48,6 +51,11 @@ class Log:
     length: int = 0
     tail: bytes | None = b""
     base: Value | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 0 if self.base is None else PAGE + len(self.base.body)
 
 
 def split_head(kind: str, data: bytes) -> tuple[bytes, bytes]:

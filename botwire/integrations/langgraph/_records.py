@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from binascii import a2b_base64 as decode_bytes
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from types import NoneType
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import StoreCorrupt
-from botwire.integrations.langgraph._pages import INLINE, Runs
+from botwire.integrations.langgraph._pages import Runs
 
 _dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_dump_bytes = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _load = json.JSONDecoder().decode
 
 
@@ -24,7 +27,7 @@ class Stored(NamedTuple):
 
     version: Any
     type: str
-    head: str  # base64
+    head: str  # each byte as the character of that number
     runs: Runs | None
 
 
@@ -32,7 +35,10 @@ class Stored(NamedTuple):
 class Record:
     """A checkpoint as stored: its values apart, in ``stored`` by channel."""
 
+    names: tuple[str, str]
+    """The thread's id and the checkpoint namespace, which the key need not tell."""
     epoch: str
+    """That of the line's logs; empty if there were none."""
     parent: str | None
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
@@ -44,10 +50,18 @@ class Record:
     def id(self) -> str:
         return self.checkpoint["id"]
 
+    @property
+    def needs_logs(self) -> bool:
+        """Whether values of it lie in logs."""
+        return any(stored.runs is not None for stored in self.stored.values())
+
     def to_text(self, serde: SerializerProtocol) -> str:
-        """The entry's JSON text."""
-        names = f'"epoch":{_dump(self.epoch)},"parent":{_dump(self.parent)},"stored":{_dump(self.stored)}'
-        return f'{{{names},"checkpoint":{pack(self.checkpoint, serde)},"metadata":{pack(self.metadata, serde)}}}'
+        """The entry's JSON text: people can read all but the values and what is about their versions."""
+        head = _dump({"names": self.names, "id": self.id, "epoch": self.epoch, "parent": self.parent})
+        stored = _dump_bytes(self.stored)
+        kind, data = serde.dumps_typed(self.checkpoint)
+        checkpoint = f'[{_dump(kind)},"{encode_bytes(data)}"]'
+        return f'{head[:-1]},"stored":{stored},"checkpoint":{checkpoint},"metadata":{pack(self.metadata, serde)}}}'
 
     @classmethod
     def from_text(cls, text: str, writes: Iterable[str], serde: SerializerProtocol, where: str) -> Record:
@@ -59,22 +73,38 @@ class Record:
         try:
             members = _load(text)
             stored = {channel: Stored(*parts) for channel, parts in members["stored"].items()}
-            checkpoint, metadata = unpack(members["checkpoint"], serde), unpack(members["metadata"], serde)
-            return cls(members["epoch"], members["parent"], checkpoint, metadata, stored, tuple(writes))
+            kind, data = members["checkpoint"]
+            checkpoint, metadata = serde.loads_typed((kind, decode_bytes(data))), unpack(members["metadata"], serde)
+            return cls(tuple(members["names"]), members["epoch"], members["parent"], checkpoint, metadata, stored, tuple(writes))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreCorrupt(f"a checkpoint of {where} cannot be read: {error!r}") from error
 
 
+def names_of(text: str) -> tuple[str, str]:
+    """The thread's id and the checkpoint namespace of a checkpoint's text."""
+    thread_id, checkpoint_ns = _load(text)["names"]
+    return thread_id, checkpoint_ns
+
+
 def pack(value: Any, serde: SerializerProtocol) -> str:
     """The JSON text of a value: as it is if JSON gives it back, which people can read too; or as the serializer writes it."""
-    try:
-        text = _dump(value)
-        if _load(text) == value:
-            return f'{{"json":{text}}}'
-    except (TypeError, ValueError, RecursionError):
-        pass
+    if _is_json(value):
+        return f'{{"json":{_dump(value)}}}'
     kind, data = serde.dumps_typed(value)
     return _dump({"type": kind, "data": encode_bytes(data)})
+
+
+def _is_json(value: Any) -> bool:
+    kind = cast("type[Any]", type(value))
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and all(map(_is_json, value.values()))
+    if kind is list:
+        return all(map(_is_json, value))
+    return kind in _JSON or (kind is float and math.isfinite(value))
+
+
+_TEXT = frozenset((str,))
+_JSON = frozenset((str, int, bool, NoneType))
 
 
 def unpack(packed: dict[str, Any], serde: SerializerProtocol) -> Any:
@@ -85,11 +115,6 @@ def unpack(packed: dict[str, Any], serde: SerializerProtocol) -> Any:
 def encode_bytes(data: bytes) -> str:
     """Bytes as base64 text."""
     return b2a_base64(data, newline=False).decode("ascii")
-
-
-def inline(version: Any, kind: str, data: bytes) -> Stored | None:
-    """A small value, to lie in the checkpoint itself; None if it is not small."""
-    return Stored(version, kind, encode_bytes(data), None) if len(data) <= INLINE else None
 
 
 # ----------------------------------------------------------------------------------------- writes
@@ -145,22 +170,19 @@ def pending(texts: Iterable[str], serde: SerializerProtocol) -> list[tuple[str, 
 # ------------------------------------------------------------------------------------------- head
 
 
-def head_text(thread_id: str, checkpoint_ns: str, lengths: dict[str, int]) -> str:
+def head_text(lengths: dict[str, int]) -> str:
     """A head's JSON text."""
-    return _dump({"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "lengths": lengths})
+    return _dump({"lengths": lengths})
 
 
 class Head(NamedTuple):
-    """The head of a namespace of a thread, and the version of its entry."""
+    """The head of a line, and the version of its entry."""
 
     epoch: str
     version: int
-    thread_id: str
-    checkpoint_ns: str
     lengths: dict[str, int]
 
 
 def parse_head(key: str, version: int, text: str) -> Head:
     """The head of an entry."""
-    members = json.loads(text)
-    return Head(key.rpartition("/")[2], version, members["thread_id"], members["checkpoint_ns"], members["lengths"])
+    return Head(key.rpartition("/")[2], version, _load(text)["lengths"])

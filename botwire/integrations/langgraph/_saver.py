@@ -22,10 +22,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from botwire import AsyncMemory, InvalidValue, Memory, VersionConflict
 from botwire.integrations.langgraph import _keys, _upkeep
-from botwire.integrations.langgraph._lines import ATTEMPTS, Lines, load, load_all, read_value
+from botwire.integrations.langgraph._lines import ATTEMPTS, Lines
 from botwire.integrations.langgraph._pages import MissingPage, Reader
 from botwire.integrations.langgraph._records import Record, merge_writes, parse_writes, pending, to_writes, writes_text
 from botwire.integrations.langgraph._threads import in_thread
+from botwire.integrations.langgraph._values import load, load_all, read_value
 from botwire.stores import Set, Store
 
 if TYPE_CHECKING:
@@ -146,8 +147,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         if thread is not None and only_ns is not None:
             lines = [(_keys.line_prefix(thread, only_ns), (thread, only_ns))]
         else:
-            heads = self._lines.heads(thread)
-            lines = [(prefix, (head.thread_id, head.checkpoint_ns)) for prefix, head in heads if only_ns in (None, head.checkpoint_ns)]
+            lines = [(prefix, names) for prefix, names in self._lines.names(thread) if only_ns in (None, names[1])]
         readers: dict[tuple[str, str], Reader] = {}
         for record, prefix, names in _newest_first([self._records(*line, bound) for line in lines]):
             if only_id not in (None, record.id) or not all(record.metadata.get(name) == value for name, value in wanted.items()):
@@ -208,7 +208,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
         part, as LangGraph says of every checkpointer.
         """
         choose = _upkeep.without_runs(run_ids)
-        for prefix, _ in self._lines.heads(None):
+        for prefix, _ in self._lines.names(None):
             _upkeep.reduce_line(self._lines, prefix, choose, self.serde)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -232,7 +232,7 @@ class BotWireSaver(BaseCheckpointSaver[str]):
             if strategy == "delete":
                 self.delete_thread(thread_id)
                 continue
-            for prefix, _ in list(self._lines.heads(thread_id)):
+            for prefix, _ in list(self._lines.names(thread_id)):
                 _upkeep.reduce_line(self._lines, prefix, _upkeep.keep_latest, self.serde)
 
     # --------------------------------------------------------------------------------- versions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -56,15 +57,13 @@ def reduce_line(lines: Lines, prefix: str, choose: Callable[[list[Record]], list
     """Remove a line's checkpoints but those chosen, with their writes, and what of the logs no other checkpoint needs."""
 
     def draft() -> tuple[list[Operation], Line | None]:
-        head = lines.head(prefix)
+        heads = lines.heads(prefix)
         records = list(lines.records(prefix, serde))
         kept = choose(records)
-        if head is None or len(kept) == len(records):
+        if len(kept) == len(records):
             return [], None
-        if not kept:
-            return [Clear(prefix)], None
         ids = {record.id for record in kept}
-        operations: list[Operation] = [_touch(prefix, head)]
+        operations: list[Operation] = [_touch(prefix, head, last=not kept) for head in heads]
         operations += [Clear(_keys.checkpoint_key(prefix, record.id)) for record in records if record.id not in ids]
         needed = {name for record in kept for name in _pages_of(record)}
         operations += [Delete(key) for key in _page_keys(lines, prefix) if key[len(prefix) + 2 :] not in needed]
@@ -73,9 +72,10 @@ def reduce_line(lines: Lines, prefix: str, choose: Callable[[list[Record]], list
     lines.write(prefix, draft)
 
 
-def _touch(prefix: str, head: Head) -> Set:
-    """Sets the head as it is, so that whoever wrote meanwhile, or is about to, notices."""
-    return Set(f"{prefix}h/{head.epoch}", head_text(head.thread_id, head.checkpoint_ns, head.lengths), if_version=head.version)
+def _touch(prefix: str, head: Head, *, last: bool) -> Operation:
+    """Sets the head as it is, or removes it with all that it was for: whoever wrote meanwhile, or is about to, notices."""
+    key = f"{prefix}h/{head.epoch}"
+    return Delete(key, if_version=head.version) if last else Set(key, head_text(head.lengths), if_version=head.version)
 
 
 def _pages_of(record: Record) -> Iterable[str]:
@@ -100,8 +100,8 @@ def copy_thread(lines: Lines, source: str, target: str, serde: SerializerProtoco
     """Copy all of a thread to another, beside what is there: values first, then the checkpoints that refer to them."""
     if source == target:
         return
-    for prefix, head in list(lines.heads(source)):
-        _copy_line(lines, prefix, (target, head.checkpoint_ns), serde)
+    for prefix, names in list(lines.names(source)):
+        _copy_line(lines, prefix, (target, names[1]), serde)
 
 
 def _copy_line(lines: Lines, prefix: str, names: tuple[str, str], serde: SerializerProtocol) -> None:
@@ -115,6 +115,9 @@ def _copy_line(lines: Lines, prefix: str, names: tuple[str, str], serde: Seriali
         nonlocal epoch
         line = lines.ready(goal)
         epoch, logs = line.epoch, dict(line.logs)
+        if not pages:
+            return [], None
+        epoch = epoch or secrets.token_hex(4)
         operations: list[Operation] = []
         places.clear()
         for row in pages:  # in order: epoch, channel, page
@@ -125,7 +128,7 @@ def _copy_line(lines: Lines, prefix: str, names: tuple[str, str], serde: Seriali
             logs[name] = Log(page * _pages.PAGE + len(_pages.decode_page(row.value)), None)
             operations.append(Set(f"{goal}d/{epoch}/{name}/{page:08d}", row.value))
         lengths = {name: log.length for name, log in logs.items()}
-        head = Set(f"{goal}h/{epoch}", head_text(*names, lengths), if_version=line.version or 0)
+        head = Set(f"{goal}h/{epoch}", head_text(lengths), if_version=line.version or 0)
         return [head, *operations], None
 
     lines.write(goal, draft)
@@ -134,7 +137,7 @@ def _copy_line(lines: Lines, prefix: str, names: tuple[str, str], serde: Seriali
         stored = {channel: _moved(stored, places.get((record.epoch, _keys.part(channel)), 0)) for channel, stored in record.stored.items()}
         key = _keys.checkpoint_key(goal, record.id)
         rest += [Set(f"{key}/{_keys.part(task_of(text))}", text) for text in record.writes]
-        rest.append(Set(key, replace(record, epoch=epoch, stored=stored).to_text(serde)))
+        rest.append(Set(key, replace(record, names=names, epoch=epoch, stored=stored).to_text(serde)))
     for start in range(0, len(rest), MOST_OPERATIONS):
         lines.apply(rest[start : start + MOST_OPERATIONS])
 

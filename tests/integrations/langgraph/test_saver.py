@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -84,19 +85,19 @@ def test_any_names_are_kept_apart_and_told_again(saver: BotWireSaver, fresh: Fre
 def test_what_grows_is_stored_once(saver: BotWireSaver, url: str):
     config = thread()
     text: list[str] = []
-    for turn in range(60):
+    for turn in range(200):
         text.append(f"turn {turn} " + "x" * 500)
         config = put(saver, config, messages=list(text))
 
     stored = sum(len(repr(value)) for _, value in Memory("langgraph", url=url).items())
     assert stored < 4 * len("".join(text))
-    assert [len(found["messages"]) for found in history(saver, thread())] == list(range(60, 0, -1))
+    assert [len(found["messages"]) for found in history(saver, thread())] == list(range(200, 0, -1))
 
 
 def test_a_saver_that_knows_nothing_adds_to_what_is_there(fresh: Fresh, url: str):
     config = thread()
     text: list[str] = []
-    for turn in range(30):
+    for turn in range(100):
         text.append(f"turn {turn} " + "x" * 500)
         config = put(fresh(), config, messages=list(text))
 
@@ -129,6 +130,29 @@ def test_an_unchanged_channel_keeps_its_value_though_it_was_not_written_again(sa
     put(saver, config, changed={"big"}, big=LONG + "y", small=2)
 
     assert history(fresh(), thread()) == [{"big": LONG + "y", "small": 2}, {"big": LONG, "small": 2}, {"big": LONG, "small": 1}]
+
+
+def test_what_stays_is_not_stored_with_each_checkpoint_however_short(saver: BotWireSaver, fresh: Fresh, url: str):
+    config = put(saver, thread(), medium="m" * 5_000, small=0)
+    for step in range(1, 40):
+        config = put(saver, config, changed={"small"}, medium="m" * 5_000, small=step)
+
+    assert sum(len(repr(value)) for _, value in Memory("langgraph", url=url).items()) < 12 * 5_000
+    assert [found["medium"] for found in history(fresh(), thread())] == ["m" * 5_000] * 40
+
+
+def test_two_that_need_logs_at_the_same_moment_lose_nothing(fresh: Fresh):
+    first, second = fresh(), fresh()
+    start = put(first, thread(), channel="short")
+    second.get_tuple(thread())
+    ours = put(first, start, channel=LONG + "1" * 9_000)
+    theirs = put(second, start, channel=LONG + "2" * 9_000)
+    put(first, ours, channel=LONG + "1" * 9_001)
+    put(second, theirs, channel=LONG + "2" * 9_001)
+
+    assert [found["channel"][-9_000:][0] for found in history(fresh(), thread())] == ["2", "1", "2", "1", "s"]
+    fresh().prune(["t"])
+    assert len(history(fresh(), thread())) == 1
 
 
 def test_a_channel_that_is_gone_does_not_come_back(saver: BotWireSaver):
@@ -387,11 +411,8 @@ def test_savers_that_know_nothing_of_each_other_write_one_thread(fresh: Fresh):
         for turn in range(6):
             config = put(savers[number], config, channel=[f"{number} {turn} " * 800 for turn in range(turn + 1)])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
 
     found = [values["channel"] for values in history(fresh(), thread())]
     assert sorted(map(tuple, found)) == sorted(
