@@ -1,0 +1,229 @@
+"""BotWireGroupChat: a group chat that outlives the process, for all its agents and for the choice of the next speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from autogen import Agent, ChatResult, ConversableAgent, GroupChatManager, UserProxyAgent
+
+from botwire import InvalidValue, Memory, Message, Session
+from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
+from botwire.integrations.autogen_classic._transcript import remembered_groups
+from botwire.integrations.autogen_classic._view import is_result, repaired, unanswered, window_start
+
+_EVERYWHERE = ("content", "function_call", "tool_calls", "tool_responses", "tool_call_id", "context")
+"""Members of a group's message that are the same in every agent's list."""
+
+
+class BotWireGroupChat:
+    """Memory for a group chat: ``BotWireGroupChat(manager, "team-7")``, and its conversation goes on after the restart.
+
+    Args:
+        manager: of the group chat, before its first message.
+        session_id: any text of 1 to 512 bytes of UTF-8; the botwire session of that id.
+        namespace: the namespace of the session.
+        memory: a Memory to use, in place of ``url`` and ``namespace``; it stays yours to close.
+        url: where memory lies; as for ``Memory``.
+        ttl: seconds, or a timedelta, after its last write at which the whole session expires.
+        max_messages: how many messages are restored at most; by default all. All are stored.
+
+    Each message of the group is stored, durably, before the other agents hear it. When a chat with the manager begins, all
+    its agents are given what is stored and they do not have, and so is the group chat, by which the next speaker is
+    chosen: ``agent.initiate_chat(manager, message=...)`` goes on with its default arguments too, which empty all lists.
+    Agents of the group need no memory of their own for it.
+
+    Raises:
+        InvalidName: if a name cannot be one.
+        InvalidValue: if arguments cannot be used; if the group chat has messages, or a memory, already.
+    """
+
+    def __init__(
+        self,
+        manager: GroupChatManager,
+        session_id: str,
+        *,
+        namespace: str = "default",
+        memory: Memory | None = None,
+        url: str | None = None,
+        ttl: float | timedelta | None = None,
+        max_messages: int | None = None,
+    ) -> None:
+        if not isinstance(manager, GroupChatManager):
+            raise InvalidValue(f"give the GroupChatManager, not a {type(manager).__name__}")
+        if manager in remembered_groups:
+            raise InvalidValue(f"the group chat of {manager.name!r} has a memory already; it can have one")
+        if manager.groupchat.messages:
+            raise InvalidValue("the group chat has messages already, which would not be remembered; give it memory before its first one")
+        if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
+            raise InvalidValue(f"max_messages must be an int of 1 or more, or None for all, not {max_messages!r:.80}")
+        if memory is not None and (url is not None or namespace not in ("default", memory.namespace)):
+            raise InvalidValue("give memory=, or url= and namespace=, not both")
+        given = Memory(namespace, url=url) if memory is None else memory
+        self._session = given.session(session_id, ttl=ttl)
+        self._manager, self._group, self._size = manager, manager.groupchat, max_messages
+        self._epoch: str | None = None
+        self._seen = 0
+        """The last sequence number up to which all messages are in the agents' lists; of later ones, those in ``_own`` are."""
+        self._own: set[int] = set()
+        self._recorded: Shape | None = None
+        self._repeating = False
+        self._attach()
+
+    @property
+    def session(self) -> Session:
+        """The botwire session in which the conversation lies: to read, search or clear it."""
+        return self._session
+
+    def restore(self) -> list[Shape]:
+        """Give all agents, the manager and the group chat what is stored and they do not have; returns the group chat's messages.
+
+        A chat with the manager does so by itself; this is to look at them before.
+
+        Raises:
+            StoreUnavailable: if the store cannot be read.
+        """
+        self._catch_up(None)
+        return list(self._group.messages)
+
+    def resume(self, **options: Any) -> ChatResult:
+        """Go on from the last message, where a crash or the last round ended the chat; it is not stored again.
+
+        Args:
+            options: of ``initiate_chat``, besides ``message`` and ``clear_history``.
+
+        Raises:
+            InvalidValue: if there is no message yet, or if its speaker is no longer in the group.
+            StoreUnavailable: if the store cannot be used.
+        """
+        speaker, last = self._last_turn()
+        try:
+            return speaker.initiate_chat(self._manager, message=last, clear_history=False, **options)
+        finally:
+            self._repeating = False
+
+    async def a_resume(self, **options: Any) -> ChatResult:
+        """See ``resume``."""
+        speaker, last = self._last_turn()
+        try:
+            return await speaker.a_initiate_chat(self._manager, message=last, clear_history=False, **options)
+        finally:
+            self._repeating = False
+
+    # -------------------------------------------------------------------------------- recording
+
+    def _attach(self) -> None:
+        def recording(*, sender: Agent, message: Any, recipient: Agent, silent: bool) -> Any:  # noqa: ARG001 - called by these names
+            if self._group.messages and message is self._group.messages[-1]:
+                self._record(message)
+            return message
+
+        def catching_up(messages: list[Shape]) -> list[Shape]:
+            if not self._repeating:
+                self._begin(messages)
+            return messages
+
+        # Each message of the group is passed on by the manager to all but its speaker.
+        for hook, name in ((recording, "process_message_before_send"), (catching_up, "process_all_messages_before_reply")):
+            self._manager.register_hook(name, hook)
+            hooks = self._manager.hook_lists[name]
+            hooks.insert(0, hooks.pop())  # what was said is stored, not what other hooks make of it
+        remembered_groups.add(self._manager)
+
+    def _record(self, message: Shape) -> None:
+        if message is self._recorded:  # it was, before another agent was told
+            return
+        if not self._repeating:
+            speaker = self._manager.last_speaker
+            role = "user" if self._is_human(speaker) else "assistant"
+            try:
+                seqs = self._session.append(*to_botwire(message, {"speaker": speaker.name}, role), request_id=uuid4().hex)
+            except Exception:
+                self._group.messages.pop()  # nobody is to have heard what is not stored
+                raise
+            self._own.update(seqs)
+        self._recorded, self._repeating = message, False
+
+    def _is_human(self, speaker: Agent) -> bool:
+        asks = isinstance(speaker, UserProxyAgent) or getattr(speaker, "human_input_mode", "") == "ALWAYS"
+        return asks or speaker not in self._group.agents
+
+    # -------------------------------------------------------------------------------- restoring
+
+    def _begin(self, messages: list[Shape]) -> None:
+        """Before the manager passes on the first message of a chat, which is the last of these."""
+        talks = self._manager.chat_messages.items()
+        sender = next((agent for agent, talk in talks if talk and messages and talk[-1] is messages[-1]), None)
+        self._catch_up(sender)
+        if messages and not is_result(messages[-1]):
+            self._hear([{"name": self._manager.name, **shape} for shape in unanswered(self._group.messages)], sender)
+
+    def _catch_up(self, sender: Agent | None) -> None:
+        if not self._group.messages:  # a chat has begun, which empties all lists
+            self._seen, self._own = 0, set()
+        if new := self._unheard():
+            self._hear(repaired(new), sender)
+
+    def _unheard(self) -> list[Shape]:
+        info, rows = self._session.snapshot(after=self._seen or None)
+        if info is not None and self._seen and info.epoch != self._epoch:  # cleared and begun anew
+            self._own = set()
+            info, rows = self._session.snapshot()
+        own, self._own = self._own, set()
+        if info is not None:
+            self._epoch, self._seen = info.epoch, rows[-1].seq or 0 if rows else self._seen
+        shapes = [shape for row in rows if row.seq not in own and (shape := _group_shape(row, self._manager.name))]
+        return shapes[window_start(shapes, self._size) :]
+
+    def _hear(self, shapes: list[Shape], sender: Agent | None) -> None:
+        for shape in shapes:
+            self._tell(shape, sender)
+            self._group.messages.append(dict(shape))
+
+    def _tell(self, shape: Shape, sender: Agent | None) -> None:
+        """Put a message into the lists of all, as if it had just been said, but before what the sender has just said."""
+        for agent in self._members():
+            own = agent.name == shape.get("name")
+            for holder, other, speaks in ((agent, self._manager, own), (self._manager, agent, not own)):
+                talk = holder.chat_messages[other]
+                talk.insert(len(talk) - (agent is sender), _as_heard(shape, speaks=speaks, own=own and holder is agent))
+
+    def _members(self) -> Iterator[ConversableAgent]:
+        return (agent for agent in self._group.agents if isinstance(agent, ConversableAgent))
+
+    def _last_turn(self) -> tuple[ConversableAgent, Shape]:
+        """The last speaker with its message, which is taken back, so that it can be said again."""
+        messages = self.restore()
+        if not messages:
+            raise InvalidValue(f"nothing was said yet in {self._session!r}; begin with agent.initiate_chat(manager, message=...)")
+        name = messages[-1].get("name")
+        speaker = next((agent for agent in self._members() if agent.name == name), None)
+        if speaker is None:
+            raise InvalidValue(f"{name!r}, who spoke last, is not in the group; go on with agent.initiate_chat(manager, message=...)")
+        for agent in self._members():
+            agent.chat_messages[self._manager].pop()
+            self._manager.chat_messages[agent].pop()
+        self._repeating = True
+        return speaker, self._group.messages.pop()
+
+
+def _group_shape(row: Message, manager: str) -> Shape | None:
+    shape = from_botwire(row)
+    if shape is not None and not shape.get("name"):
+        shape["name"] = manager  # as autogen's own resume has it for what nobody in particular said
+    return shape
+
+
+def _as_heard(shape: Shape, *, speaks: bool, own: bool) -> Shape:
+    """A group's message as it stands in the list of an agent: of the one that ``speaks``, or of one that hears."""
+    heard = {name: shape[name] for name in _EVERYWHERE if name in shape}
+    calls = shape.get("tool_calls") or shape.get("function_call")
+    if shape.get("role") in ("tool", "function"):
+        heard["role"] = shape["role"]
+    else:
+        heard["role"] = "assistant" if calls or speaks else "user"
+    if not (own and calls) and "name" in shape:
+        heard["name"] = shape["name"]
+    return heard
