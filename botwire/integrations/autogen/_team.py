@@ -6,12 +6,13 @@ import asyncio
 import logging
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 from autogen_agentchat.base import Team
 
-from botwire import AsyncMemory, BotWireError, Memory, VersionConflict
+from botwire import AsyncMemory, AsyncSession, BotWireError, Memory, VersionConflict
+from botwire.integrations.autogen._messages import NATIVE
 from botwire.integrations.autogen._place import Place
 from botwire.integrations.autogen._states import State, check_agents, check_contexts, is_running, team_state, thread, undo
 from botwire.integrations.autogen._transcript import ChatItem, from_transcript, message_id, to_transcript
@@ -107,7 +108,7 @@ class BotWireTeamSession:
             await undo(self.team, before)
             raise
         self._version, self._said = entry.version, {message_id(message) for message in thread(state)}
-        await self._write_down(state, entry.version, entry.value.get("new", []))
+        await self._complete(state, entry.value)
         return True
 
     async def save(self) -> None:
@@ -120,12 +121,11 @@ class BotWireTeamSession:
         if self._version is None:
             raise BotWireError("load the team's state first, or use 'async with BotWireTeamSession(...)'")
         await self._wait_until_stopped()
-        state = await self.team.save_state()
+        state, save = await self.team.save_state(), uuid4().hex
         new = [message_id(message) for message in thread(state) if message_id(message) not in self._said]
+        value = {"state": state, "save": save, "new": new}
         try:
-            self._version = await self._states.set(
-                self.session_id, {"state": state, "new": new}, ttl=self._ttl, if_version=self._version, request_id=uuid4().hex
-            )
+            self._version = await self._states.set(self.session_id, value, ttl=self._ttl, if_version=self._version, request_id=save)
         except VersionConflict as conflict:
             raise VersionConflict(
                 f"the team of session {self.session_id!r} in namespace {self._place.namespace!r} was saved by another process since it"
@@ -133,7 +133,13 @@ class BotWireTeamSession:
                 conflict.current,
             ) from conflict
         self._said.update(new)
-        await self._write_down(state, self._version, new)
+        await self._write_down(state, save, set(new))
+
+    async def delete(self) -> None:
+        """Remove the state, and the session with all its agents' transcripts. The team in this process stays as it is."""
+        await self._states.delete(self.session_id)
+        await self._place.awaitable.delete_session(self.session_id)
+        self._version = None
 
     async def messages(self, *types: type[ChatItem]) -> list[ChatItem]:
         """What is in the session, as agentchat's messages; what another framework said there, as TextMessage.
@@ -142,22 +148,34 @@ class BotWireTeamSession:
             types: the classes of the team's own messages, as ``StructuredMessage[Answer]``. One whose class is not known is
                 given as a TextMessage.
         """
-        rows = await self._place.awaitable.session(self.session_id).messages()
+        rows = await self._session.messages()
         return [from_transcript(row, types) for row in rows]
 
     # ------------------------------------------------------------------------------------ privately
 
     @property
+    def _session(self) -> AsyncSession:
+        return self._place.awaitable.session(self.session_id, ttl=self._ttl)
+
+    @property
     def _states(self) -> AsyncMemory:
         return self._place.beside(STATES)
 
-    async def _write_down(self, state: State, version: int, new: list[str]) -> None:
-        """Add what was said to the session; once, even if a crash came between the state and this."""
-        wanted = set(new)
-        said = [to_transcript(message) for message in thread(state) if message_id(message) in wanted]
+    async def _write_down(self, state: State, save: str, new: set[str]) -> None:
+        """Add what was said to the session, and note there that this is done."""
+        said = [to_transcript(message) for message in thread(state) if message_id(message) in new]
         if said:
-            session = self._place.awaitable.session(self.session_id, ttl=self._ttl)
-            await session.append(*said, request_id=f"autogen-team {version} {new[0]}")
+            await self._session.append(*said, request_id=save)
+            await self._session.merge_metadata({NATIVE: {"team_save": save}})
+
+    async def _complete(self, state: State, value: dict[str, Any]) -> None:
+        """Add what a process that ended between saving the state and writing down what was said left out."""
+        save, new = value.get("save"), value.get("new")
+        noted = (await self._session.metadata).get(NATIVE)
+        if not new or (isinstance(noted, dict) and cast("dict[str, Any]", noted).get("team_save") == save):
+            return
+        there = {message.id for message in await self._session.messages()}
+        await self._write_down(state, str(save), set(new) - cast("set[str]", there))
 
     async def _wait_until_stopped(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._stop_timeout
