@@ -25,7 +25,7 @@ OUTSIDE = {
     "botwire.integrations.langgraph": {"langchain_core", "langgraph"},
     "botwire.integrations.autogen": {"PIL", "autogen_agentchat", "autogen_core", "pydantic"},
     "botwire.integrations.autogen_classic": {"PIL", "autogen"},
-    "botwire.integrations.ag2": {"ag2"},
+    "botwire.integrations.ag2": {"ag2", "pydantic"},
     "botwire.integrations.agent_framework": {"agent_framework"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
