@@ -16,7 +16,7 @@ from botwire import InvalidValue, Memory, Session
 from botwire.integrations.autogen_classic._facts import facts_message
 from botwire.integrations.autogen_classic._messages import Shape
 from botwire.integrations.autogen_classic._owner import owners
-from botwire.integrations.autogen_classic._transcript import Talks, Transcript
+from botwire.integrations.autogen_classic._transcript import Talks, Transcript, hook_first
 
 _holders: WeakKeyDictionary[Any, WeakValueDictionary[tuple[str, str, str], ConversableAgent]] = WeakKeyDictionary()
 """By store and transcript, the agent whose it is."""
@@ -109,9 +109,7 @@ class BotWireCapability(AgentCapability):
             view = messages if talk is None else self._transcript.view(talk)
             return view if self._facts is None else [*facts_message(self._facts), *view]
 
-        agent.register_hook("process_all_messages_before_reply", recall)
-        hooks = agent.hook_lists["process_all_messages_before_reply"]
-        hooks.insert(0, hooks.pop())  # before those that cut the conversation to what the model can take
+        hook_first(agent, "process_all_messages_before_reply", recall)  # before those that cut to what the model can take
 
     def _claim(self, agent: ConversableAgent) -> None:
         session = self._transcript.session

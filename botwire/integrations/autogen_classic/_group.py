@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from autogen import Agent, ChatResult, ConversableAgent, GroupChatManager, UserProxyAgent
 
 from botwire import InvalidValue, Memory, Message, Session
 from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
-from botwire.integrations.autogen_classic._transcript import remembered_groups
+from botwire.integrations.autogen_classic._transcript import hook_first, remembered_groups
 from botwire.integrations.autogen_classic._view import is_result, repaired, unanswered, window_start
 
 _EVERYWHERE = ("content", "function_call", "tool_calls", "tool_responses", "tool_call_id", "context")
@@ -108,7 +108,12 @@ class BotWireGroupChat:
         """See ``resume``."""
         speaker, last = self._last_turn()
         try:
-            return await speaker.a_initiate_chat(self._manager, message=last, clear_history=False, **options)
+            return await speaker.a_initiate_chat(
+                self._manager,
+                message=cast("Any", last),  # it takes a dict too
+                clear_history=False,
+                **options,
+            )
         finally:
             self._repeating = False
 
@@ -126,10 +131,8 @@ class BotWireGroupChat:
             return messages
 
         # Each message of the group is passed on by the manager to all but its speaker.
-        for hook, name in ((recording, "process_message_before_send"), (catching_up, "process_all_messages_before_reply")):
-            self._manager.register_hook(name, hook)
-            hooks = self._manager.hook_lists[name]
-            hooks.insert(0, hooks.pop())  # what was said is stored, not what other hooks make of it
+        hook_first(self._manager, "process_message_before_send", recording)  # before what other hooks make of it
+        hook_first(self._manager, "process_all_messages_before_reply", catching_up)
         remembered_groups.add(self._manager)
 
     def _record(self, message: Shape) -> None:

@@ -133,16 +133,16 @@ def _given_back(message: Message, native: dict[str, Any]) -> Shape:
 def _without_picture(part: Any) -> Any:
     """A part of a content with its picture, which is a PIL image, as a data URI."""
     pil = sys.modules.get("PIL.Image")  # not loaded: nobody has made an image
-    where = cast("Any", part).get("image_url") if isinstance(part, dict) else None
-    picture = cast("Any", where).get("url") if isinstance(where, dict) else None
+    where: Any = cast("Any", part).get("image_url") if isinstance(part, dict) else None
+    picture: Any = where.get("url") if isinstance(where, dict) else None
     if pil is None or not isinstance(picture, pil.Image):
-        return part
+        return cast("Any", part)
     file = io.BytesIO()
     try:
-        cast("Any", picture).save(file, "PNG")
+        picture.save(file, "PNG")
     except (OSError, ValueError) as error:
         raise InvalidValue(f"content: an image that PNG cannot hold ({error}); convert it first: image.convert('RGB')") from error
-    return {**part, "image_url": {**cast("Any", where), "url": _PNG + base64.b64encode(file.getvalue()).decode()}}
+    return _with_url(part, _PNG + base64.b64encode(file.getvalue()).decode())
 
 
 def _with_picture(part: Any) -> Any:
@@ -151,4 +151,8 @@ def _with_picture(part: Any) -> Any:
     except ModuleNotFoundError:  # models are sent the data URI anyway
         return part
     file = io.BytesIO(base64.b64decode(part["image_url"]["url"].removeprefix(_PNG)))
-    return {**part, "image_url": {**part["image_url"], "url": Image.open(file).copy()}}
+    return _with_url(part, Image.open(file).copy())
+
+
+def _with_url(part: Any, url: Any) -> Any:
+    return {**part, "image_url": {**part["image_url"], "url": url}}

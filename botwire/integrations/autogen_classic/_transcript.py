@@ -6,12 +6,12 @@ agent is to reply, it is shown what was stored, with what is in its list in its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 from uuid import uuid4
 from weakref import WeakSet
 
-from autogen import Agent
+from autogen import Agent, ConversableAgent
 
 from botwire import Message, Session
 from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
@@ -82,24 +82,24 @@ class Talk(list[Shape]):
         self.peer = peer
         self._transcript = transcript
         # By the message's identity in memory; the message is held too, so that no other one gets the same identity.
-        self._stored: dict[int, tuple[str, Shape]] = {}
+        self.stored: dict[int, tuple[str, Shape]] = {}
         if before is not None:  # which this one takes the place of
-            self._stored = {id(message): found for message in self if (found := before._stored.get(id(message)))}
+            self.stored = {id(message): found for message in self if (found := before.stored.get(id(message)))}
 
     def append(self, message: Shape) -> None:
         """Store the message, then add it."""
         if self._transcript.covers(self.peer):
-            self._stored[id(message)] = (self._transcript.record(message, self.peer.name), message)
+            self.stored[id(message)] = (self._transcript.record(message, self.peer.name), message)
         super().append(message)
 
     def clear(self) -> None:
         """Empty the list; what is stored stays."""
         super().clear()
-        self._stored.clear()
+        self.stored.clear()
 
     def stored_id(self, message: Shape) -> str | None:
         """The id under which a message of the list is stored; None if it is not."""
-        return self._stored.get(id(message), (None, None))[0]
+        return self.stored.get(id(message), (None, None))[0]
 
 
 class Talks(dict[Agent, Any]):
@@ -124,6 +124,13 @@ class Talks(dict[Agent, Any]):
             if talk is messages or (talk and messages and talk[-1] is messages[-1]):
                 return talk if self._transcript.covers(talk.peer) else None
         return None
+
+
+def hook_first(agent: ConversableAgent, method: str, hook: Callable[..., Any]) -> None:
+    """Register a hook that is called before all others of its kind."""
+    cast("Any", agent).register_hook(method, hook)
+    hooks = agent.hook_lists[method]
+    hooks.insert(0, hooks.pop())
 
 
 def _merged(rows: Sequence[Message], talk: Talk) -> list[Shape]:
