@@ -21,7 +21,8 @@ NEEDS = {
     "ag2": ("autogen", ("ag2",)),
     "agent_framework": ("autogen", ("agent_framework",)),
 }
-"""By folder: the environment (or one whose name continues it: ``autogen-floor``) in which its tests must run, and the modules without which they cannot."""
+"""By folder: the environment in which its tests must run, or in one whose name continues it (``autogen-floor``), and the modules
+without which they cannot."""
 
 
 def _missing(folder: str) -> str | None:

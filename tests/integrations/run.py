@@ -43,7 +43,7 @@ ENVIRONMENTS = {
         folders=("langchain", "langgraph"),
     ),
     "autogen": Environment(
-        extras="server,autogen,ag2,agent-framework",
+        extras="server,autogen,ag2,agent-framework,langchain",  # the last for conversations that go on in it
         packages=(
             "autogen>=0.14.1",  # the classic line
             "autogen-ext>=0.7.5",

@@ -175,7 +175,10 @@ class BotWireTeamSession:
         if not new or (isinstance(noted, dict) and cast("dict[str, Any]", noted).get("team_save") == save):
             return
         there = {message.id for message in await self._session.messages()}
-        await self._write_down(state, str(save), set(new) - cast("set[str]", there))
+        if there.isdisjoint(new):
+            await self._write_down(state, str(save), set(new))
+        else:  # written in one step, so all of it
+            await self._session.merge_metadata({NATIVE: {"team_save": save}})
 
     async def _wait_until_stopped(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._stop_timeout
