@@ -99,10 +99,10 @@ class BotWireHistoryProvider(HistoryProvider):
     ) -> None:
         """Add messages, all or none, without those that the conversation ends with already."""
         session, given = self._session(session_id), list(messages)
-        groups = to_botwire(given)
-        if not groups:
+        if not given:
             return
-        stored = from_botwire(await session.messages(last=sum(map(len, groups))))
+        stored = from_botwire(await session.messages(last=sum(len(message.contents) + 1 for message in given)))
+        groups = to_botwire(given, stored)
         answers = {id(message) for message in _answered.get()}
         asked = list(takewhile(lambda message: id(message) not in answers, given))
         new = [row for group in groups[_overlap(stored, asked) :] for row in group]

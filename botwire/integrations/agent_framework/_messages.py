@@ -25,13 +25,18 @@ _ROLES = {"assistant": "assistant", "developer": "system", "system": "system", "
 # ------------------------------------------------------------------------- Agent Framework to botwire
 
 
-def to_botwire(messages: Sequence[AgentMessage]) -> list[list[Message]]:
+def to_botwire(messages: Sequence[AgentMessage], earlier: Sequence[AgentMessage] = ()) -> list[list[Message]]:
     """The botwire messages of each of these, from which ``from_botwire`` makes equal ones.
+
+    Args:
+        messages: the messages.
+        earlier: what was said before, where the name of a tool may be found whose result is among them.
 
     Raises:
         InvalidValue: if a message would lose something; names it.
     """
-    names = {content.call_id: content.name for message in messages for content in message.contents if content.type == "function_call"}
+    said = [content for message in (*earlier, *messages) for content in message.contents]
+    names = {content.call_id: content.name for content in said if content.type == "function_call"}
     return [_rows(message, names) for message in messages]
 
 
