@@ -133,8 +133,8 @@ def _given_back(message: Message, native: dict[str, Any]) -> Shape:
 def _without_picture(part: Any) -> Any:
     """A part of a content with its picture, which is a PIL image, as a data URI."""
     pil = sys.modules.get("PIL.Image")  # not loaded: nobody has made an image
-    where: Any = cast("Any", part).get("image_url") if isinstance(part, dict) else None
-    picture: Any = where.get("url") if isinstance(where, dict) else None
+    where = cast("Any", part).get("image_url") if isinstance(part, dict) else None
+    picture: Any = cast("Any", where).get("url") if isinstance(where, dict) else None
     if pil is None or not isinstance(picture, pil.Image):
         return cast("Any", part)
     file = io.BytesIO()
