@@ -38,7 +38,7 @@ class BotWireCacheStore(CacheStore[T], Component[CacheConfig]):
         ttl: seconds, or a timedelta, after which an answer is forgotten.
 
     Keeps JSON values and ``CreateResult``, alone or in lists, as whole answers and streams are. What would not come back
-    equal is not kept, with a warning in the log.
+    equal is not kept, with a warning in the log. autogen-ext before 0.7.4 hands no stream to any store, so none is kept.
 
     Raises:
         InvalidName: if the namespace cannot be one.
@@ -74,6 +74,8 @@ class BotWireCacheStore(CacheStore[T], Component[CacheConfig]):
 
     def set(self, key: str, value: T) -> None:
         """Store ``value``, durably."""
+        if value == []:  # as autogen-ext before 0.7.4 sets before a stream begins, to fill it later: read back, it would be an empty answer
+            return
         try:
             self._place.sync.set(key, _encode(value), ttl=self._ttl)
         except InvalidValue as error:

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from scripted import agent, calling, client, seen
 
-from botwire import BotWireChatHistory, Memory
+from botwire import Memory
 from botwire.integrations.autogen import BotWireChatCompletionContext, BotWireTeamSession
 
 if importlib.util.find_spec("langchain_core") is None:
     pytest.skip("not applicable: LangChain is installed only beside the newest AutoGen", allow_module_level=True)
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from botwire import BotWireChatHistory
 
 
 def test_a_conversation_begun_here_goes_on_in_langchain(file_url: str):
