@@ -135,11 +135,14 @@ class BotWireGroupChat:
         hook_first(self._manager, "process_all_messages_before_reply", catching_up)
         remembered_groups.add(self._manager)
 
-    def _record(self, message: Shape) -> None:
-        if message is self._recorded:  # it was, before another agent was told
+    def _record(self, heard: Shape) -> None:
+        if heard is self._recorded:  # it was, before another agent was told
             return
+        message = heard
         if not self._repeating:
             speaker = self._manager.last_speaker
+            if _calls(message) and message.get("content") in ("", "None"):
+                message = {**message, "content": None}  # which is what was said, before the group chat made text of it
             role = "user" if self._is_human(speaker) else "assistant"
             try:
                 seqs = self._session.append(*to_botwire(message, {"speaker": speaker.name}, role), request_id=uuid4().hex)
@@ -147,7 +150,7 @@ class BotWireGroupChat:
                 self._group.messages.pop()  # nobody is to have heard what is not stored
                 raise
             self._own.update(seqs)
-        self._recorded, self._repeating = message, False
+        self._recorded, self._repeating = heard, False
 
     def _is_human(self, speaker: Agent) -> bool:
         asks = isinstance(speaker, UserProxyAgent) or getattr(speaker, "human_input_mode", "") == "ALWAYS"
@@ -183,7 +186,7 @@ class BotWireGroupChat:
     def _hear(self, shapes: list[Shape], sender: Agent | None) -> None:
         for shape in shapes:
             self._tell(shape, sender)
-            self._group.messages.append(dict(shape))
+            self._group.messages.append({**shape, "content": shape.get("content") or ""})  # in a group chat it is never None
 
     def _tell(self, shape: Shape, sender: Agent | None) -> None:
         """Put a message into the lists of all, as if it had just been said, but before what the sender has just said."""
@@ -219,10 +222,14 @@ def _group_shape(row: Message, manager: str) -> Shape | None:
     return shape
 
 
+def _calls(shape: Shape) -> Any:
+    return shape.get("tool_calls") or shape.get("function_call")
+
+
 def _as_heard(shape: Shape, *, speaks: bool, own: bool) -> Shape:
     """A group's message as it stands in the list of an agent: of the one that ``speaks``, or of one that hears."""
     heard = {name: shape[name] for name in _EVERYWHERE if name in shape}
-    calls = shape.get("tool_calls") or shape.get("function_call")
+    calls = _calls(shape)
     if shape.get("role") in ("tool", "function"):
         heard["role"] = shape["role"]
     else:

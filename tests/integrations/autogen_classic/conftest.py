@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `classic`, under --import-
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # old versions warn of what they miss when they are imported
-    try:
+    with suppress(ModuleNotFoundError):  # the tests of this folder are then skipped, or fail: ../conftest.py
         import autogen  # noqa: F401
-    except ModuleNotFoundError:
-        pass  # the tests of this folder are then skipped, or fail: ../conftest.py
 
 
 @pytest.fixture
