@@ -65,6 +65,19 @@ ENVIRONMENTS = {
         folders=("autogen", "ag2", "agent_framework"),
         typed=False,
     ),
+    # The distributions of the classic line overwrite each other.
+    "autogen-classic-0.2": Environment(
+        extras="server",
+        packages=("numpy<2", "pillow>=11", "pyautogen==0.2.35"),  # not for Python 3.13 or newer
+        folders=("autogen_classic",),
+        typed=False,
+    ),
+    "autogen-classic-0.9": Environment(
+        extras="server",
+        packages=("ag2==0.9.10", "pillow>=11"),
+        folders=("autogen_classic",),
+        typed=False,
+    ),
 }
 
 

@@ -116,6 +116,27 @@ async def test_others_read_a_faithful_conversation(memory: Memory):
 
 
 @pytest.mark.anyio
+async def test_a_conversation_goes_on_in_langchain_and_back(file_url: str):
+    pytest.importorskip("langchain_core", reason="not applicable: langchain-core is not installed beside this version of ag2")
+    from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+    from botwire.integrations.langchain import BotWireChatHistory
+
+    agent, _ = thinker(adding, tools=[add])
+    await agent.ask("add", stream=botwire_stream("s1", url=file_url))
+    history = BotWireChatHistory("s1", url=file_url)
+    said = history.messages
+    assert [type(message) for message in said] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
+    assert said[1].tool_calls == [{"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"}]
+    assert (said[2].tool_call_id, said[2].content) == ("c1", "3")
+
+    history.add_messages([HumanMessage("and now?"), AIMessage("six")])
+    agent, seen = thinker()
+    await agent.ask("and then?", stream=botwire_stream("s1", url=file_url))
+    assert [said[1] for said in seen[0]] == ["SYS", "add", None, "c1", "answer 3", "and now?", "six", "and then?"]
+
+
+@pytest.mark.anyio
 async def test_a_conversation_that_another_framework_began_goes_on_here(memory: Memory):
     asking = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "name": "add", "args": {"a": 1}}]}
     result = {"role": "tool", "content": "3", "tool_call_id": "c1", "name": "add"}

@@ -334,6 +334,24 @@ def test_others_read_the_assistants_conversation_in_the_plain_session(memory: Me
     ]
 
 
+def test_a_conversation_goes_on_in_langchain_and_back(file_url: str, memory: Memory):
+    pytest.importorskip("langchain_core", reason="not applicable: langchain-core is not installed beside this version of autogen")
+    from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+    from botwire.integrations.langchain import BotWireChatHistory
+
+    tool_turn(memory)
+    history = BotWireChatHistory("s1", url=file_url)
+    said = history.messages
+    assert [type(message) for message in said] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
+    assert said[1].tool_calls == [{"name": "add", "args": {"a": 1, "b": 2}, "id": "c2", "type": "tool_call"}]
+    assert (said[2].tool_call_id, said[2].content, said[0].name, said[3].name) == ("c2", "3", "user", "assistant")
+
+    history.add_messages([HumanMessage("and now?"), AIMessage("six")])
+    seen, _ = tool_turn(memory)
+    assert texts(seen[0])[1:] == ["add", None, "3", "answer 3", "and now?", "six", "add"]
+
+
 def test_a_conversation_that_another_framework_began_goes_on_here(memory: Memory):
     result = {"role": "tool", "content": "3", "tool_call_id": "c1", "id": "m3"}
     memory.session("s1").append({"role": "user", "content": "1+2?", "id": "m1"}, calling(), result, ("assistant", "three"))
