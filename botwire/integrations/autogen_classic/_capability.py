@@ -16,6 +16,7 @@ from botwire import InvalidValue, Memory, Session
 from botwire.integrations.autogen_classic._facts import facts_message
 from botwire.integrations.autogen_classic._messages import Shape
 from botwire.integrations.autogen_classic._owner import owners
+from botwire.integrations.autogen_classic._place import check_size, memory_of
 from botwire.integrations.autogen_classic._transcript import Talks, Transcript, hook_first
 
 _holders: WeakKeyDictionary[Any, WeakValueDictionary[tuple[str, str, str], ConversableAgent]] = WeakKeyDictionary()
@@ -75,17 +76,14 @@ class BotWireCapability(AgentCapability):
         facts: str | None = None,
     ) -> None:
         super().__init__()
-        if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
-            raise InvalidValue(f"max_messages must be an int of 1 or more, or None for all, not {max_messages!r:.80}")
         if isinstance(peers, str):
             raise InvalidValue(f"peers must be a list of names, not the text {peers!r:.80}")
-        if memory is not None and (url is not None or namespace not in ("default", memory.namespace)):
-            raise InvalidValue("give memory=, or url= and namespace=, not both")
-        self._memory = Memory(namespace, url=url) if memory is None else memory
+        self._memory = memory_of(memory, namespace, url)
         self._facts = None
         if facts is not None:
             self._facts = Memory(facts, url=url) if memory is None else Memory(facts, store=memory.store)
-        self._transcript = Transcript(self._memory.session(session_id, agent=agent, ttl=ttl), max_messages, peers)
+        session = self._memory.session(session_id, agent=agent, ttl=ttl)
+        self._transcript = Transcript(session, check_size(max_messages), peers)
 
     @property
     def session(self) -> Session:

@@ -11,6 +11,7 @@ from autogen import Agent, ChatResult, ConversableAgent, GroupChatManager, UserP
 
 from botwire import InvalidValue, Memory, Message, Session
 from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
+from botwire.integrations.autogen_classic._place import check_size, memory_of
 from botwire.integrations.autogen_classic._transcript import hook_first, remembered_groups
 from botwire.integrations.autogen_classic._view import is_result, repaired, unanswered, window_start
 
@@ -57,13 +58,8 @@ class BotWireGroupChat:
             raise InvalidValue(f"the group chat of {manager.name!r} has a memory already; it can have one")
         if manager.groupchat.messages:
             raise InvalidValue("the group chat has messages already, which would not be remembered; give it memory before its first one")
-        if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
-            raise InvalidValue(f"max_messages must be an int of 1 or more, or None for all, not {max_messages!r:.80}")
-        if memory is not None and (url is not None or namespace not in ("default", memory.namespace)):
-            raise InvalidValue("give memory=, or url= and namespace=, not both")
-        given = Memory(namespace, url=url) if memory is None else memory
-        self._session = given.session(session_id, ttl=ttl)
-        self._manager, self._group, self._size = manager, manager.groupchat, max_messages
+        self._session = memory_of(memory, namespace, url).session(session_id, ttl=ttl)
+        self._manager, self._group, self._size = manager, manager.groupchat, check_size(max_messages)
         self._epoch: str | None = None
         self._seen = 0
         """The last sequence number up to which all messages are in the agents' lists; of later ones, those in ``_own`` are."""

@@ -18,7 +18,7 @@ import pytest
 from autogen import ConversableAgent
 from classic import Shape, calling, count, group, person, texts, thinker
 
-from botwire import InvalidName, InvalidValue, Memory, StoreUnavailable
+from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.autogen_classic import BotWireCapability, BotWireGroupChat, attach_memory
 
 VERSION = tuple(int(part) for part in autogen.__version__.split(".")[:2])
@@ -488,6 +488,11 @@ def test_options_that_cannot_be_are_refused(memory: Memory, options: Any):
 def test_names_that_cannot_be_are_refused(memory: Memory, names: Any):
     with pytest.raises(InvalidName):
         BotWireCapability(memory=memory, **names)
+
+
+def test_a_memory_to_be_awaited_is_refused():
+    with pytest.raises(InvalidValue, match="not a AsyncMemory: autogen calls its hooks without awaiting them"):
+        BotWireCapability("s1", memory=AsyncMemory())  # type: ignore[arg-type]
 
 
 def test_a_message_that_cannot_be_stored_is_refused_before_anyone_has_heard_it(memory: Memory):
