@@ -244,6 +244,20 @@ def test_instances_see_what_the_others_add_and_that_they_clear(url: str):
     asyncio.run(look())
 
 
+def test_instances_that_speak_in_turn_show_the_same_order(url: str):
+    async def look() -> None:
+        one, other = BotWireChatCompletionContext("s", url=url), BotWireChatCompletionContext("s", url=url)
+        for n in range(3):
+            for context in (one, other, one):
+                assert await shown(context) == await shown(other)
+                await add(context, user(str(n)), user(f"{n} more"))
+                await add(other, user(f"{n} between"))
+                await add(context, user(f"{n} at last"))
+        assert await shown(one) == await shown(other) == [message.text for message in Memory(url=url).session("s")]
+
+    asyncio.run(look())
+
+
 def test_a_message_taken_back_or_trimmed_elsewhere_is_no_longer_shown(file_url: str):
     async def look() -> None:
         context = BotWireChatCompletionContext("s", url=file_url)

@@ -25,7 +25,7 @@ from autogen_agentchat.messages import (
 )
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat, Swarm
 from autogen_core import CancellationToken, FunctionCall
-from autogen_core.models import FunctionExecutionResult, UserMessage
+from autogen_core.models import CreateResult, FunctionExecutionResult, RequestUsage, UserMessage
 from pydantic import BaseModel
 from scripted import agent, calling, client, comparable, image, in_process, seen
 
@@ -157,6 +157,40 @@ def test_durable_contexts_and_the_teams_state_agree(url: str):
     assert bob == ["SYSTEM", "task 0", "a0", "task 1"]
     assert [message.text for message in Memory(url=url).session("s", agent="a")] == ["task 0", "a0", "task 1", "b0", "task 2", "a1"]
     assert [message.text for message in Memory(url=url).session("s")] == ["task 0", "a0", "task 1", "b0", "task 2", "a1"]
+
+
+def test_a_swarm_hands_over_calls_between_durable_transcripts(url: str):
+    async def look(x: int) -> str:
+        """Looks."""
+        return f"seen {x}"
+
+    async def go() -> None:
+        a = agent(
+            "a",
+            client(
+                CreateResult(
+                    finish_reason="function_calls",
+                    content=[
+                        FunctionCall(id="l", name="look", arguments='{"x": 1}'),
+                        FunctionCall(id="h", name="transfer_to_b", arguments="{}"),
+                    ],
+                    usage=RequestUsage(prompt_tokens=1, completion_tokens=1),
+                    cached=False,
+                )
+            ),
+            model_context=BotWireChatCompletionContext("s", "a", url=url),
+            tools=[look],
+            handoffs=["b"],
+        )
+        b = agent("b", client("b0"), model_context=BotWireChatCompletionContext("s", "b", url=url))
+        async with BotWireTeamSession(Swarm([a, b], max_turns=2), "s", url=url) as session:
+            await session.team.run(task="go")
+
+    asyncio.run(go())
+    told = Memory(url=url).session("s", agent="b").messages()
+    assert [(message.role, message.name) for message in told] == [
+        ("user", None), ("assistant", "a"), ("tool", "look"), ("user", "a"), ("assistant", "b"),
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------ other agents
