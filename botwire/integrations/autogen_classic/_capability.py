@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import autogen
@@ -17,7 +17,7 @@ from botwire.integrations.autogen_classic._facts import facts_message
 from botwire.integrations.autogen_classic._messages import Shape
 from botwire.integrations.autogen_classic._owner import owners
 from botwire.integrations.autogen_classic._place import check_size, memory_of
-from botwire.integrations.autogen_classic._transcript import Talks, Transcript, hook_first
+from botwire.integrations.autogen_classic._transcript import Talks, Transcript
 
 _holders: WeakKeyDictionary[Any, WeakValueDictionary[tuple[str, str, str], ConversableAgent]] = WeakKeyDictionary()
 """By store and transcript, the agent whose it is."""
@@ -107,7 +107,9 @@ class BotWireCapability(AgentCapability):
             view = messages if talk is None else self._transcript.view(talk)
             return view if self._facts is None else [*facts_message(self._facts), *view]
 
-        hook_first(agent, "process_all_messages_before_reply", recall)  # before those that cut to what the model can take
+        cast("Any", agent).register_hook("process_all_messages_before_reply", recall)
+        hooks = agent.hook_lists["process_all_messages_before_reply"]
+        hooks.insert(0, hooks.pop())  # before those that cut the conversation to what the model can take
 
     def _claim(self, agent: ConversableAgent) -> None:
         session = self._transcript.session

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import uuid4
 
-from autogen import Agent, ChatResult, ConversableAgent, GroupChatManager, UserProxyAgent
+from autogen import Agent, ChatResult, ConversableAgent, GroupChat, GroupChatManager, UserProxyAgent
 
 from botwire import InvalidValue, Memory, Message, Session
 from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
 from botwire.integrations.autogen_classic._place import check_size, memory_of
-from botwire.integrations.autogen_classic._transcript import hook_first, remembered_groups
+from botwire.integrations.autogen_classic._transcript import remembered_groups
 from botwire.integrations.autogen_classic._view import is_result, repaired, unanswered, window_start
 
 _EVERYWHERE = ("content", "function_call", "tool_calls", "tool_responses", "tool_call_id", "context")
@@ -64,7 +64,6 @@ class BotWireGroupChat:
         self._seen = 0
         """The last sequence number up to which all messages are in the agents' lists; of later ones, those in ``_own`` are."""
         self._own: set[int] = set()
-        self._recorded: Shape | None = None
         self._repeating = False
         self._attach()
 
@@ -116,37 +115,47 @@ class BotWireGroupChat:
     # -------------------------------------------------------------------------------- recording
 
     def _attach(self) -> None:
-        def recording(*, sender: Agent, message: Any, recipient: Agent, silent: bool) -> Any:  # noqa: ARG001 - called by these names
-            if self._group.messages and message is self._group.messages[-1]:
-                self._record(message)
-            return message
+        # The chat itself is one of the manager's reply functions, and is given the group chat by which it goes.
+        def run_chat(manager: GroupChatManager, messages: list[Shape], sender: Agent, config: Any) -> Any:
+            self._begin(messages, sender)
+            return GroupChatManager.run_chat(manager, messages, sender, self._recording(config))
 
-        def catching_up(messages: list[Shape]) -> list[Shape]:
-            if not self._repeating:
-                self._begin(messages)
-            return messages
+        async def a_run_chat(manager: GroupChatManager, messages: list[Shape], sender: Agent, config: Any) -> Any:
+            self._begin(messages, sender)
+            return await GroupChatManager.a_run_chat(manager, messages, sender, self._recording(config))
 
-        # Each message of the group is passed on by the manager to all but its speaker.
-        hook_first(self._manager, "process_message_before_send", recording)  # before what other hooks make of it
-        hook_first(self._manager, "process_all_messages_before_reply", catching_up)
+        manager = cast("Any", self._manager)
+        manager.replace_reply_func(GroupChatManager.run_chat, run_chat)
+        manager.replace_reply_func(GroupChatManager.a_run_chat, a_run_chat)
+        functions: list[Any] = [entry["reply_func"] for entry in manager._reply_func_list]  # noqa: SLF001 - see below
+        if run_chat not in functions or a_run_chat not in functions:  # replacing does not say whether it did
+            raise InvalidValue(f"the chat of {self._manager.name!r} is not the one that GroupChatManager runs, and would not be remembered")
         remembered_groups.add(self._manager)
 
-    def _record(self, heard: Shape) -> None:
-        if heard is self._recorded:  # it was, before another agent was told
-            return
-        message = heard
-        if not self._repeating:
-            speaker = self._manager.last_speaker
-            if _calls(message) and message.get("content") in ("", "None"):
-                message = {**message, "content": None}  # which is what was said, before the group chat made text of it
-            role = "user" if self._is_human(speaker) else "assistant"
-            try:
-                seqs = self._session.append(*to_botwire(message, {"speaker": speaker.name}, role), request_id=uuid4().hex)
-            except Exception:
-                self._group.messages.pop()  # nobody is to have heard what is not stored
-                raise
-            self._own.update(seqs)
-        self._recorded, self._repeating = heard, False
+    def _recording(self, chat: GroupChat) -> GroupChat:
+        """The group chat, each message of which is stored before an agent hears it."""
+        if "append" not in vars(chat):
+            append = chat.append
+
+            def recording(message: Shape, speaker: Agent) -> None:
+                append(message, speaker)
+                if not self._repeating:
+                    self._record(message, speaker)
+                self._repeating = False
+
+            cast("Any", chat).append = recording
+        return chat
+
+    def _record(self, message: Shape, speaker: Agent) -> None:
+        role = "user" if self._is_human(speaker) else "assistant"
+        if _calls(message) and message.get("content") in ("", "None"):
+            message = {**message, "content": None}  # which is what was said, before the group chat made text of it
+        try:
+            seqs = self._session.append(*to_botwire(message, {}, role), request_id=uuid4().hex)
+        except Exception:
+            self._group.messages.pop()  # nobody is to have heard what is not stored
+            raise
+        self._own.update(seqs)
 
     def _is_human(self, speaker: Agent) -> bool:
         asks = isinstance(speaker, UserProxyAgent) or getattr(speaker, "human_input_mode", "") == "ALWAYS"
@@ -154,12 +163,13 @@ class BotWireGroupChat:
 
     # -------------------------------------------------------------------------------- restoring
 
-    def _begin(self, messages: list[Shape]) -> None:
-        """Before the manager passes on the first message of a chat, which is the last of these."""
-        talks = self._manager.chat_messages.items()
-        sender = next((agent for agent, talk in talks if talk and messages and talk[-1] is messages[-1]), None)
+    def _begin(self, messages: list[Shape] | None, sender: Agent) -> None:
+        """Before a chat begins with the last of these messages, which the sender has just said to the manager."""
+        if self._repeating:
+            return
         self._catch_up(sender)
-        if messages and not is_result(messages[-1]):
+        given = self._manager.chat_messages[sender] if messages is None else messages
+        if not is_result(given[-1]):
             self._hear([{"name": self._manager.name, **shape} for shape in unanswered(self._group.messages)], sender)
 
     def _catch_up(self, sender: Agent | None) -> None:

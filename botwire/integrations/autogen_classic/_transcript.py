@@ -6,12 +6,12 @@ agent is to reply, it is shown what was stored, with what is in its list in its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import uuid4
 from weakref import WeakSet
 
-from autogen import Agent, ConversableAgent
+from autogen import Agent
 
 from botwire import Message, Session
 from botwire.integrations.autogen_classic._messages import Shape, from_botwire, to_botwire
@@ -124,13 +124,6 @@ class Talks(dict[Agent, Any]):
             if talk is messages or (talk and messages and talk[-1] is messages[-1]):
                 return talk if self._transcript.covers(talk.peer) else None
         return None
-
-
-def hook_first(agent: ConversableAgent, method: str, hook: Callable[..., Any]) -> None:
-    """Register a hook that is called before all others of its kind."""
-    cast("Any", agent).register_hook(method, hook)
-    hooks = agent.hook_lists[method]
-    hooks.insert(0, hooks.pop())
 
 
 def _merged(rows: Sequence[Message], talk: Talk) -> list[Shape]:

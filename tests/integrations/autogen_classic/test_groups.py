@@ -50,6 +50,38 @@ def test_a_group_that_restarts_speaks_as_one_that_does_not(memory: Memory, choic
     assert manager.groupchat.messages == messages
 
 
+@pytest.mark.parametrize("awaits", [True, False])
+def test_the_message_that_ends_a_chat_is_remembered(memory: Memory, awaits: bool):
+    agents, manager = group([])
+    manager._is_termination_msg = lambda message: message["content"] == "carol heard 2"
+    BotWireGroupChat(manager, "team", memory=memory)
+    if awaits:
+        asyncio.run(agents["alice"].a_initiate_chat(manager, message="go", silent=True))
+    else:
+        agents["alice"].initiate_chat(manager, message="go", silent=True)
+
+    assert texts(BotWireGroupChat(group([])[1], "team", memory=memory).restore()) == ["go", "bob heard 1", "carol heard 2"]
+
+
+def test_autogens_own_resume_says_nothing_twice(memory: Memory):
+    agents, manager = group([])
+    BotWireGroupChat(manager, "team", memory=memory)
+    agents["alice"].initiate_chat(manager, message="go", silent=True)
+    said = [dict(message) for message in manager.groupchat.messages]
+    _, manager = group([])
+    remembered = BotWireGroupChat(manager, "team", memory=memory)
+    manager.resume(messages=said, silent=True)
+
+    assert len(remembered.session) == 3
+
+
+def test_a_manager_that_runs_another_chat_is_refused(memory: Memory):
+    _, manager = group([])
+    manager.replace_reply_func(GroupChatManager.run_chat, lambda *arguments: (True, None))
+    with pytest.raises(InvalidValue, match="is not the one that GroupChatManager runs"):
+        BotWireGroupChat(manager, "team", memory=memory)
+
+
 @pytest.mark.parametrize("clear", [True, False])
 def test_within_one_process_nothing_is_heard_twice(memory: Memory, clear: bool):
     expected, messages = uninterrupted()
