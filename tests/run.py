@@ -43,6 +43,10 @@ CHECKS = {
     "import-linter": ("lint-imports", "--no-logo"),
     # A framework's packages exclude others, so each has an environment of its own.
     "langchain": ("python", "tests/integrations/run.py", "langchain"),
+    "autogen": ("python", "tests/integrations/run.py", "autogen"),
+    "autogen, oldest": ("python", "tests/integrations/run.py", "autogen-floor"),
+    "autogen, classic 0.2": ("python", "tests/integrations/run.py", "autogen-classic-0.2"),
+    "autogen, classic 0.9": ("python", "tests/integrations/run.py", "autogen-classic-0.9"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

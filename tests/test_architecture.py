@@ -23,6 +23,10 @@ OUTSIDE = {
     "botwire.testing": {"pytest"},
     "botwire.integrations.langchain": {"langchain_core", "pydantic"},
     "botwire.integrations.langgraph": {"langchain_core", "langgraph"},
+    "botwire.integrations.autogen": {"PIL", "autogen_agentchat", "autogen_core", "pydantic"},
+    "botwire.integrations.autogen_classic": {"PIL", "autogen"},
+    "botwire.integrations.ag2": {"ag2", "pydantic"},
+    "botwire.integrations.agent_framework": {"agent_framework"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
 

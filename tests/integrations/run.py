@@ -25,6 +25,8 @@ class Environment(NamedTuple):
     """What the tests use besides; not in pyproject.toml, since uv.lock would have to suit all frameworks at once."""
     folders: tuple[str, ...]
     """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
+    typed: bool = True
+    """Whether types are checked too, which is done with the newest version of a framework."""
 
 
 ENVIRONMENTS = {
@@ -44,6 +46,42 @@ ENVIRONMENTS = {
         ),
         folders=("langchain", "langgraph"),
     ),
+    "autogen": Environment(
+        extras="server,autogen,ag2,agent-framework,langchain",  # the last for conversations that go on in it
+        packages=(
+            "autogen>=0.14.1",  # the classic line
+            "autogen-ext>=0.7.5",
+            "pillow>=11",
+            "pyautogen>=0.10",  # nothing but a dependency on autogen-agentchat
+        ),
+        folders=("autogen", "autogen_classic", "ag2", "agent_framework"),
+    ),
+    "autogen-floor": Environment(
+        extras="server,autogen,ag2,agent-framework",
+        packages=(
+            "ag2==1.0.0",
+            "agent-framework-core==1.0.0",
+            "autogen-agentchat==0.7.0",
+            "autogen-core==0.7.0",
+            "autogen-ext==0.7.0",
+            "pillow>=11",
+        ),
+        folders=("autogen", "ag2", "agent_framework"),
+        typed=False,
+    ),
+    # The distributions of the classic line overwrite each other.
+    "autogen-classic-0.2": Environment(
+        extras="server",
+        packages=("numpy<2", "pillow>=11", "pyautogen==0.2.35"),  # not for Python 3.13 or newer
+        folders=("autogen_classic",),
+        typed=False,
+    ),
+    "autogen-classic-0.9": Environment(
+        extras="server",
+        packages=("ag2==0.9.10", "pillow>=11"),
+        folders=("autogen_classic",),
+        typed=False,
+    ),
 }
 
 
@@ -58,7 +96,9 @@ def main(arguments: list[str]) -> int:
     make(folder, programs, environment)
     settings = {**os.environ, "BOTWIRE_ENV": name, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     tests = [str(Path("tests", "integrations", part)) for part in environment.folders]
-    checks = [("pytest", *rest, *tests)] if rest else [types(folder, programs, environment), ("pytest", "-n", "auto", *tests)]
+    checks = [("pytest", *(rest or ["-n", "auto"]), *tests)]
+    if environment.typed and not rest:
+        checks.insert(0, types(folder, programs, environment))
     return max(subprocess.run([str(programs / check[0]), *check[1:]], cwd=ROOT, env=settings, check=False).returncode for check in checks)
 
 
