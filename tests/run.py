@@ -43,6 +43,7 @@ CHECKS = {
     "import-linter": ("lint-imports", "--no-logo"),
     # A framework's packages exclude others, so each has an environment of its own.
     "langchain": ("python", "tests/integrations/run.py", "langchain"),
+    "langchain, oldest": ("python", "tests/integrations/run.py", "langchain-floor"),
     "autogen": ("python", "tests/integrations/run.py", "autogen"),
     "autogen, oldest": ("python", "tests/integrations/run.py", "autogen-floor"),
     "autogen, classic 0.2": ("python", "tests/integrations/run.py", "autogen-classic-0.2"),

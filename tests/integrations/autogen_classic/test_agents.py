@@ -20,6 +20,7 @@ from classic import Shape, calling, count, group, person, texts, thinker
 
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.autogen_classic import BotWireCapability, BotWireGroupChat, attach_memory
+from botwire.integrations.autogen_classic._facts import facts_message
 
 VERSION = tuple(int(part) for part in autogen.__version__.split(".")[:2])
 
@@ -310,6 +311,19 @@ def test_facts_are_told_in_one_message_and_as_they_are_now(memory: Memory):
 
     assert len(memory.session("s1")) == 20
     assert not [message for message in memory.session("s1").messages() if "vegan" in message.text]
+
+
+def test_of_very_many_facts_some_are_told_and_that_there_are_more(memory: Memory):
+    facts = Memory("app", store=memory.store)
+    for number in range(150):
+        facts.set(f"fact {number:03}", "x" * 50)
+
+    (message,) = facts_message(facts)
+
+    assert message["content"].count("fact ") == 100
+    assert message["content"].endswith("(More is remembered than is told here.)")
+    facts.set("fact 000", "y" * 9_000)
+    assert "y" not in facts_message(facts)[0]["content"]
 
 
 def test_without_facts_nothing_is_told(memory: Memory):
