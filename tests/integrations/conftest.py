@@ -16,8 +16,10 @@ HERE = Path(__file__).resolve().parent
 NEEDS = {
     "langchain": ("langchain", ("langchain_core",)),
     "langgraph": ("langchain", ("langgraph", "langgraph.checkpoint.conformance")),
+    "crewai": ("crewai", ("crewai",)),
 }
-"""By folder: the environment in which its tests must run, and the modules without which they cannot."""
+"""By folder: the environment (also one whose name continues it, as ``crewai-floor``) in which its tests must run, and the modules
+without which they cannot."""
 
 
 def _missing(folder: str) -> str | None:
@@ -37,7 +39,8 @@ class Absent(pytest.File):
     def collect(self) -> list[pytest.Item]:
         folder = self.path.relative_to(HERE).parts[0]
         environment, _ = NEEDS[folder]
-        elsewhere = "" if os.environ.get("BOTWIRE_ENV") == environment else "not applicable: "
+        running = os.environ.get("BOTWIRE_ENV", "")
+        elsewhere = "" if running == environment or running.startswith(f"{environment}-") else "not applicable: "
         raise pytest.skip.Exception(f"{elsewhere}{_missing(folder)} is not installed; tests/integrations/run.py {environment} installs it")
 
 
