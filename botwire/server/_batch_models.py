@@ -87,10 +87,19 @@ class TrimSessionOperation(Given):
     keep_last: Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 
 
+class SessionPlace(Given):
+    """What a session's state says of its messages: as long as it stays the same, so do they."""
+
+    epoch: Name
+    head: Count
+    count: Count
+
+
 class ClearSessionOperation(Given):
     op: Literal["clear_session"]
     session: Name
     agent: Agent = ""
+    if_at: Annotated[SessionPlace | None, Field(description="Clear only if the session is there, else 412.")] = None
 
 
 class SetSessionOperation(Given):

@@ -61,8 +61,9 @@ def _record(operation: Operation) -> dict[str, Any]:  # noqa: C901, PLR0911 - a 
             return {"op": "pop_message", "session": session, "agent": agent}
         case Trim(session, agent, keep_last):
             return {"op": "trim_session", "session": session, "agent": agent, "keep_last": keep_last}
-        case ClearLog(session, agent):
-            return {"op": "clear_session", "session": session, "agent": agent}
+        case ClearLog(session, agent, if_at):
+            condition = {} if if_at is None else {"if_at": if_at._asdict()}
+            return {"op": "clear_session", "session": session, "agent": agent, **condition}
         case SetLog(session, agent, ttl, metadata, merge):
             kept = {} if metadata is KEEP else {"metadata": metadata}
             return {"op": "set_session", "session": session, "agent": agent, "ttl": _ttl(ttl), **kept, "merge": merge}

@@ -188,11 +188,23 @@ class Trim(NamedTuple):
     keep_last: int
 
 
+class LogPlace(NamedTuple):
+    """Where a log is. As long as this stays the same, so do its messages."""
+
+    epoch: str
+    head: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - as in LogInfo
+
+
 class ClearLog(NamedTuple):
-    """Remove all messages and begin a new epoch at sequence number 1; metadata and ttl stay. Result: how many were removed."""
+    """Remove all messages and begin a new epoch at sequence number 1; metadata and ttl stay. Result: how many were removed.
+
+    ``if_at``: only if the log is there, else ``VersionConflict`` with its head; so that nobody clears what they have not read.
+    """
 
     session: str
     agent: str
+    if_at: LogPlace | None = None
 
 
 class SetLog(NamedTuple):
