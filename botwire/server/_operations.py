@@ -138,7 +138,7 @@ def _pop(fields: Fields, _: int) -> Operation:
 
 
 def _trim(fields: Fields, _: int) -> Operation:
-    return Trim(fields.name("session", "session id"), fields.agent(), fields.count("keep_last"))
+    return Trim(fields.name("session", "session id"), fields.agent(), fields.count("keep_last"), _place(fields.object_or_none("if_at")))
 
 
 def _clear_session(fields: Fields, _: int) -> Operation:

@@ -180,20 +180,24 @@ class Pop(NamedTuple):
     agent: str
 
 
-class Trim(NamedTuple):
-    """Remove all but the last ``keep_last`` messages. Result: how many were removed."""
-
-    session: str
-    agent: str
-    keep_last: int
-
-
 class LogPlace(NamedTuple):
     """Where a log is. As long as this stays the same, so do its messages."""
 
     epoch: str
     head: int
     count: int  # pyright: ignore[reportIncompatibleMethodOverride] - as in LogInfo
+
+
+class Trim(NamedTuple):
+    """Remove all but the last ``keep_last`` messages. Result: how many were removed.
+
+    ``if_at``: only if the log is there, else ``VersionConflict`` with its head.
+    """
+
+    session: str
+    agent: str
+    keep_last: int
+    if_at: LogPlace | None = None
 
 
 class ClearLog(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from botwire._errors import InvalidValue, VersionConflict
 from botwire._message import Message, ToolCall
 from botwire._session import Session
-from botwire.stores._protocol import Append, Appended, ClearLog, LogPlace, Set
+from botwire.stores._protocol import Append, Appended, ClearLog, LogPlace, Set, Trim
 from botwire.testing._base import ContractBase, exactly
 
 MANY = 10_001
@@ -277,6 +277,24 @@ class SessionContract(ContractBase):
         info = session.info()
         assert outcome.current == (0 if info is None else info.head)
         assert self.contents() == before
+
+    @pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+    def test_a_session_is_trimmed_only_where_it_was_read(self, change: Callable[[Session], Any]) -> None:
+        """Trim with a place removes nothing that its sender has not read, and then nothing of its batch happens."""
+        session = self.session()
+        session.append(("user", "1"), ("user", "2"), ("user", "3"))
+        info = _info(session)
+        change(session)
+        before = self.contents()
+        outcome = self.outcome(Trim("s", "", 1, LogPlace(info.epoch, info.head, info.count)), Append("s", "", ("{}",)))
+        assert isinstance(outcome, VersionConflict)
+        assert self.contents() == before
+
+        session.replace(("user", "1"), ("user", "2"), ("user", "3"))
+        info = _info(session)
+        body = '{"role":"user","content":"4"}'
+        assert self.apply(Trim("s", "", 1, LogPlace(info.epoch, info.head, info.count)), Append("s", "", (body,)))[0] == 2
+        assert [(message.seq, message.content) for message in session.messages()] == [(3, "3"), (4, "4")]
 
     def test_another_handle_notices_a_clear(self) -> None:
         """A snapshot gives messages and epoch of one moment, so that other live instances can tell."""
