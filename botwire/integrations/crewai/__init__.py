@@ -15,27 +15,36 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from botwire.integrations.crewai._embedder import HashEmbedder
+    from botwire.integrations.crewai._flow import BotWireFlowPersistence
+    from botwire.integrations.crewai._history import BotWireHistory
     from botwire.integrations.crewai._memory import BotWireMemory, botwire_memory
     from botwire.integrations.crewai._register import register, unregister
     from botwire.integrations.crewai._storage import BotWireStorage, DimensionMismatch
+    from botwire.integrations.crewai._tools import memory_tools
 
 _LATE = {
+    "BotWireFlowPersistence": "_flow",
+    "BotWireHistory": "_history",
     "BotWireMemory": "_memory",
     "BotWireStorage": "_storage",
     "DimensionMismatch": "_storage",
     "HashEmbedder": "_embedder",
     "botwire_memory": "_memory",
+    "memory_tools": "_tools",
     "register": "_register",
     "unregister": "_register",
 }
 """The public names, each by the module that has it."""
 
 __all__ = [
+    "BotWireFlowPersistence",
+    "BotWireHistory",
     "BotWireMemory",
     "BotWireStorage",
     "DimensionMismatch",
     "HashEmbedder",
     "botwire_memory",
+    "memory_tools",
     "register",
     "unregister",
 ]
