@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from botwire import MissingExtra
 
 try:
-    import crewai as _crewai  # noqa: F401 - what all of this is for; the parts are imported when they are asked for
+    from crewai import __version__ as _  # what all of this is for; the parts are imported when they are asked for
 except ModuleNotFoundError as error:
     if error.name != "crewai":
         raise  # something that CrewAI itself needs: its own message says what
