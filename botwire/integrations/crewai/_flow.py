@@ -101,7 +101,7 @@ class BotWireFlowPersistence(FlowPersistence):
         seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
         used = Memory(namespace, url=url) if memory is None else memory
         used.session("any", ttl=seconds)  # says now what is wrong with it; costs no I/O
-        fields = {"namespace": used.namespace, "url": url, "ttl": seconds, "history": history, "messages_in": messages_in}
+        fields: dict[str, Any] = {"namespace": used.namespace, "url": url, "ttl": seconds, "history": history, "messages_in": messages_in}
         super().__init__(**registered, **fields)
         self._memory = used
 

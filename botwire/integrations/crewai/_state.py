@@ -46,9 +46,9 @@ def dump_to_json(state: State | BaseModel) -> State:
 
 
 def _model_to_json(model: BaseModel) -> State:
-    given = model.model_dump()
+    given = model.model_dump(warnings=False)  # a dict in place of a model, as CrewAI's own append_message leaves it, is read back as one
     try:
-        found = model.model_dump(mode="json")
+        found = model.model_dump(mode="json", warnings=False)
         encode_value(found, "state")
     except ValueError as error:
         if isinstance(error, InvalidValue):
@@ -65,13 +65,13 @@ def _model_to_json(model: BaseModel) -> State:
             f"{where}: a {type(value).__name__} would come back as something else;"
             " declare the field with its type, keep it in a form that JSON has, or exclude it from the model's dump"
         )
-    return found
+    return again.model_dump(mode="json")
 
 
 def _jsonable(value: Any, where: str = "state") -> Any:
     """The JSON form of a value, member by member, so that what has none is named by its path."""
     if isinstance(value, dict):
-        return {_key(key): _jsonable(member, f"{where}.{key}") for key, member in cast("State", value).items()}
+        return {_key(key): _jsonable(member, f"{where}[{key!r}]") for key, member in cast("State", value).items()}
     if isinstance(value, list):
         return [_jsonable(member, f"{where}[{index}]") for index, member in enumerate(cast("list[Any]", value))]
     try:
@@ -86,14 +86,14 @@ def _key(key: Any) -> str:
 
 
 def _difference(one: Any, other: Any, where: str) -> tuple[str, Any] | None:
-    """Where two dumps of a model differ first, and what stands there in the first one."""
+    """Where the second dump of a model lacks or changes something of the first one, and what that is."""
     if type(one) is not type(other):
         return where, one
     if isinstance(one, dict):
         ours, theirs = cast("State", one), cast("State", other)
-        if ours.keys() != theirs.keys():
+        if not ours.keys() <= theirs.keys():
             return where, ours
-        parts = [(value, theirs[key], f"{where}.{key}") for key, value in ours.items()]
+        parts = [(value, theirs[key], f"{where}[{key!r}]") for key, value in ours.items()]
     elif isinstance(one, (list, tuple)):
         pair = cast("list[Any]", one), cast("list[Any]", other)
         if len(pair[0]) != len(pair[1]):

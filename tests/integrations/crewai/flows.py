@@ -1,0 +1,65 @@
+"""Flows that the tests run, here and in processes of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crewai.events.event_listener import event_listener
+from crewai.flow.async_feedback import HumanFeedbackPending, PendingFeedbackContext
+from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import human_feedback
+from crewai.flow.persistence import persist
+from scripted import ScriptedLLM
+
+from botwire.integrations.crewai import BotWireFlowPersistence
+
+try:
+    from crewai.flow.conversational import ConversationConfig, ConversationState
+except ImportError:  # where they came from first
+    from crewai.experimental.conversational import ConversationConfig, ConversationState
+
+event_listener.formatter.verbose = False  # no panels
+
+
+def chat(persistence: BotWireFlowPersistence, *replies: Any, state: Any = ConversationState, **more: Any) -> Any:
+    """A conversational flow with a scripted model, which is its ``model``."""
+    llm = ScriptedLLM(*(replies or ("answer",)))
+
+    @persist(persistence)
+    @ConversationConfig(llm=llm, system_prompt="Be kind.")
+    class Chat(Flow[state]):
+        conversational = True
+        model = llm
+
+    return Chat(suppress_flow_events=True, **more)
+
+
+class Waits:
+    """Asks no human, but ends the run until somebody resumes it."""
+
+    def request_feedback(self, context: PendingFeedbackContext, flow: Any) -> str:
+        raise HumanFeedbackPending(context=context)
+
+
+def review(persistence: BotWireFlowPersistence) -> Any:
+    """A flow that pauses for a human between two steps."""
+
+    @persist(persistence)
+    class Review(Flow[dict]):
+        @start()
+        @human_feedback(message="Is it good?", provider=Waits())
+        def draft(self):
+            self.state["draft"] = "a poem"
+            return "a poem"
+
+        @listen(draft)
+        def publish(self, result):
+            self.state["published"] = self.state.get("published", 0) + 1
+            return f"published after: {result.feedback}"
+
+    return Review
+
+
+def said(messages: Any) -> list[tuple[str, Any]]:
+    """Role and text of messages, be they dicts or objects."""
+    return [(message["role"], message["content"]) if isinstance(message, dict) else (message.role, message.content) for message in messages]
