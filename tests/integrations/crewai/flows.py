@@ -9,9 +9,10 @@ from crewai.flow.async_feedback import HumanFeedbackPending, PendingFeedbackCont
 from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import human_feedback
 from crewai.flow.persistence import persist
+from pydantic import Field
 from scripted import ScriptedLLM
 
-from botwire.integrations.crewai import BotWireFlowPersistence
+from botwire.integrations.crewai import BotWireFlowPersistence, botwire_memory
 
 try:
     from crewai.flow.conversational import ConversationConfig, ConversationState
@@ -19,6 +20,9 @@ except ImportError:  # where they came from first
     from crewai.experimental.conversational import ConversationConfig, ConversationState
 
 event_listener.formatter.verbose = False  # no panels
+
+MEMORY = botwire_memory("unused", url="memory://")
+"""A flow without a memory makes one of LanceDB, which takes seconds to import."""
 
 
 def chat(persistence: BotWireFlowPersistence, *replies: Any, state: Any = ConversationState, **more: Any) -> Any:
@@ -31,7 +35,7 @@ def chat(persistence: BotWireFlowPersistence, *replies: Any, state: Any = Conver
         conversational = True
         model = llm
 
-    return Chat(suppress_flow_events=True, **more)
+    return Chat(suppress_flow_events=True, memory=MEMORY, **more)
 
 
 class Waits:
@@ -46,6 +50,8 @@ def review(persistence: BotWireFlowPersistence) -> Any:
 
     @persist(persistence)
     class Review(Flow[dict]):
+        memory: Any = Field(default_factory=lambda: MEMORY)
+
         @start()
         @human_feedback(message="Is it good?", provider=Waits())
         def draft(self):

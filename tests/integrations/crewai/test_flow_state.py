@@ -15,6 +15,7 @@ import pytest
 from crewai.flow.flow import Flow, listen, start
 from crewai.flow.persistence import persist
 from crewai.flow.persistence.base import _persistence_registry
+from flows import MEMORY
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from botwire import InvalidName, InvalidValue, Memory, StoreUnavailable
@@ -216,7 +217,7 @@ def test_methods_that_run_side_by_side_all_end_in_the_state(any_url: str):
         def three(self):
             self.state["three"] = 3
 
-    flow = Both(suppress_flow_events=True)
+    flow = Both(suppress_flow_events=True, memory=MEMORY)
     flow.kickoff()
     flow.kickoff()
 
@@ -237,7 +238,7 @@ def test_a_flow_goes_on_from_its_state_under_its_id(any_url: str):
                 self.state.count += 1
                 return self.state.count
 
-        return Counter(suppress_flow_events=True)
+        return Counter(suppress_flow_events=True, memory=MEMORY)
 
     assert [counter().kickoff(inputs={"id": "c1"}) for _ in range(3)] == [1, 2, 3]
 
@@ -257,7 +258,7 @@ def test_a_flow_asks_and_what_it_had_is_saved_before_the_answer(url: str):
             self.state.inner.append(Colour.RED)
             return self.ask("Which colour?")
 
-    flow = persist(persistence)(Asking)(suppress_flow_events=True, input_provider=Answers())
+    flow = persist(persistence)(Asking)(suppress_flow_events=True, memory=MEMORY, input_provider=Answers())
     assert flow.kickoff(inputs={"id": "a1"}) == "blue"
 
     assert Typed.model_validate(seen[0]).inner == [None, Colour.RED, Colour.RED]
@@ -271,7 +272,7 @@ def test_a_flow_whose_state_cannot_be_stored_fails_and_says_where(url: str):
             self.state["when"] = datetime(2026, 1, 1, tzinfo=UTC)
 
     with pytest.raises((RuntimeError, ValueError), match=r"state\['when'\]"):
-        Bad(suppress_flow_events=True).kickoff()
+        Bad(suppress_flow_events=True, memory=MEMORY).kickoff()
 
 
 def test_a_store_that_is_down_fails_the_flow_and_the_next_run_works(tmp_path: Path):
@@ -286,9 +287,9 @@ def test_a_store_that_is_down_fails_the_flow_and_the_next_run_works(tmp_path: Pa
             self.state["done"] = True
 
     with pytest.raises((StoreUnavailable, RuntimeError)):
-        Step(suppress_flow_events=True).kickoff(inputs={"id": "f1"})
+        Step(suppress_flow_events=True, memory=MEMORY).kickoff(inputs={"id": "f1"})
     folder.unlink()
-    Step(suppress_flow_events=True).kickoff(inputs={"id": "f1"})
+    Step(suppress_flow_events=True, memory=MEMORY).kickoff(inputs={"id": "f1"})
     assert persistence.load_state("f1") == {"id": "f1", "done": True}
 
 
