@@ -1,11 +1,12 @@
 """CrewAI: its unified memory, tools, Flow persistence and histories, all on botwire's memory."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from botwire import MissingExtra
 
 try:
-    from crewai import __version__ as _  # what all of this is for; the parts are imported when they are asked for
+    import_module("crewai")  # what all of this is for; the parts are imported when they are asked for
 except ModuleNotFoundError as error:
     if error.name != "crewai":
         raise  # something that CrewAI itself needs: its own message says what
@@ -53,8 +54,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     value = globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
     return value
 

@@ -105,7 +105,9 @@ def botwire_memory(
     if "storage" in settings:
         raise InvalidValue("the storage of a botwire_memory is botwire's: leave storage= out, or make a crewai.Memory with it")
     storage = BotWireStorage(namespace, url=url, token=token, memory=memory)
-    chosen = {**WITHOUT_MODEL, **settings, "llm": LocalAnalyst(storage.get_record)} if llm is None else {**settings, "llm": llm}
+    chosen: dict[str, Any] = {**settings, "llm": llm}
+    if llm is None:
+        chosen = {**WITHOUT_MODEL, **settings, "llm": LocalAnalyst(storage.get_record)}
     made = BotWireMemory(storage=storage, embedder=HashEmbedder() if embedder is None else embedder, **chosen)
     made._depth = depth  # noqa: SLF001 - its own; a field of the class would be unknown to the schema of CrewAI's
     return made

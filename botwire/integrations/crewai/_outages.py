@@ -41,23 +41,27 @@ class Outages:
         self._succeeded(doing)
 
     def _failed(self, doing: str, error: Exception) -> None:
-        said = f"{type(error).__name__}" if isinstance(error, StoreUnavailable) else f"{error}"
-        with self._mutex:
-            is_known = bool(self._down) if isinstance(error, StoreUnavailable) else said in self._said
-            self._down.add(doing)
-            self._said.add(said)
-        if not is_known:
+        if isinstance(error, StoreUnavailable):
+            with self._mutex:
+                is_known = bool(self._down)
+                self._down.add(doing)
             text = "%s cannot be %s: %s. Crews go on without it; this is not repeated until it works again."
+        else:
+            with self._mutex:
+                is_known = str(error) in self._said
+                self._said.add(str(error))
+            text = "%s was to be %s, which failed: %s. CrewAI goes on; this is not repeated until something was written."
+        if not is_known:
             logger.error(text, self._what, doing, error)
 
     def _succeeded(self, doing: str) -> None:
-        if not self._down:  # nearly always; a failure this very moment is told by the next call
+        if not self._down and not self._said:  # nearly always; a failure this very moment is told by the next call
             return
         with self._mutex:
-            was_down = doing in self._down
+            was_down = bool(self._down)
             self._down.discard(doing)
             is_over = was_down and not self._down
-            if is_over:
+            if doing == "written":
                 self._said.clear()
         if is_over:
             logger.info("%s can be used again", self._what)
