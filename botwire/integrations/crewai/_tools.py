@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from crewai.tools import BaseTool
+from crewai.types.callback import SerializableCallable
 from pydantic import BaseModel, Field, PrivateAttr, field_serializer
 
 from botwire import BotWireError, InvalidName, InvalidValue, Memory
@@ -40,7 +41,7 @@ class BotWireTool(BaseTool):
 
     name: str = ""
     description: str = ""
-    cache_function: Callable[..., bool] = never_cached
+    cache_function: SerializableCallable = never_cached
     namespace: str = "default"
     url: str | None = None
 
