@@ -307,7 +307,8 @@ if child == 0:
     from crewai.memory.types import MemoryRecord
     storage.save([MemoryRecord(content="of the child", embedding=slow(["of the child"])[0])])
     assert storage.count() == 1
-    sys.exit(0)
+    memory.close()
+    os._exit(0)  # CrewAI's own work at the end of a process hangs in a child
 assert os.waitpid(child, 0)[1] == 0
 forked.set()
 assert {match.record.content for match in memory.recall("child")} == {"of the child", "of the parent"}
