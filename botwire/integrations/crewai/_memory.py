@@ -7,7 +7,8 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias, cast
 
 from crewai import BaseLLM
@@ -38,6 +39,17 @@ class BotWireMemory(CrewMemory):
         """Make it known to those that look after memories at the end of the process and after a fork."""
         super().model_post_init(context)
         _alive[id(self)] = self
+
+    def drain_writes(self) -> None:
+        """Wait for what is being saved in the background.
+
+        What failed is in the log, and not raised: in older CrewAI it ended a kickoff that had its answer.
+        """
+        with self._pending_lock:
+            pending = list(self._pending_saves)
+        for future in pending:
+            with suppress(CancelledError):
+                future.exception()
 
     @model_serializer(mode="wrap")
     def _to_itself(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:

@@ -102,6 +102,7 @@ def test_an_agents_own_memory_is_used_and_survives_copies(url: str):
         copied = agent(llm, memory=memory).copy()
     Crew(agents=[copied], tasks=[Task(description=ASK, expected_output="a word", agent=copied)]).kickoff()
 
+    memory.drain_writes()  # older CrewAI waits for the crew's memory alone
     assert copied.memory is memory
     assert FACT in llm.prompt()
     assert memory._storage.count() == 2
@@ -299,6 +300,7 @@ from botwire.integrations.crewai import botwire_memory, HashEmbedder
 slow, forked = HashEmbedder(), threading.Event()
 memory = botwire_memory("ns", url=sys.argv[1], embedder=lambda texts: (forked.wait(60), slow(texts))[1])
 storage = memory._storage
+storage.count()
 memory.remember_many(["of the parent"])
 threads = [threading.Thread(target=lambda: [storage.count() for _ in range(200)]) for _ in range(4)]
 [thread.start() for thread in threads]
