@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -123,7 +124,12 @@ class BotWireHistory:
     def _request(self, text: str) -> list[LLMMessage]:
         if not isinstance(cast("Any", text), str) or not text.strip():
             raise InvalidValue("give the agent a text that is not blank")
-        return [*self.messages(), {"role": "user", "content": text}]
+        before = read_window(self.session, self._size)
+        if _takes_texts_alone():
+            shapes = [{"role": message.role, "content": message.text} for message in before if message.text]
+        else:
+            shapes = [for_model(message) for message in before]
+        return [*cast("list[LLMMessage]", shapes), {"role": "user", "content": text}]
 
     def _keep(self, text: str, output: LiteAgentOutput) -> None:
         answer = Message("assistant", output.raw, name=output.agent_role or None)
@@ -133,3 +139,11 @@ class BotWireHistory:
             error.add_note(f"The agent has answered, but neither request nor answer is stored. The answer: {output.raw}")
             logger.error("%r: the agent's answer could not be stored: %s", self, error)  # noqa: TRY400 - raised as well
             raise
+
+
+@cache
+def _takes_texts_alone() -> bool:
+    """Whether this is an older CrewAI, which makes one text of what it is given, and refuses messages that hold more."""
+    from crewai.events.types.agent_events import LiteAgentExecutionStartedEvent
+
+    return LiteAgentExecutionStartedEvent.model_fields["messages"].annotation == str | list[dict[str, str]]

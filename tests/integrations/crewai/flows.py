@@ -16,8 +16,12 @@ from botwire.integrations.crewai import BotWireFlowPersistence, botwire_memory
 
 try:
     from crewai.flow.conversational import ConversationConfig, ConversationState
-except ImportError:  # where they came from first
+
+    INHERITED = {}
+except ImportError:  # CrewAI 1.14: they are elsewhere, and only what a class itself defines is followed by a save
     from crewai.experimental.conversational import ConversationConfig, ConversationState
+
+    INHERITED = {name: getattr(Flow, name) for name in ("route_conversation", "converse_turn")}
 
 event_listener.formatter.verbose = False  # no panels
 
@@ -34,6 +38,7 @@ def chat(persistence: BotWireFlowPersistence, *replies: Any, state: Any = Conver
     class Chat(Flow[state]):
         conversational = True
         model = llm
+        vars().update(INHERITED)
 
     return Chat(suppress_flow_events=True, memory=MEMORY, **more)
 
