@@ -44,6 +44,7 @@ CHECKS = {
     # A framework's packages exclude others, so each has an environment of its own.
     "langchain": ("python", "tests/integrations/run.py", "langchain"),
     "crewai": ("python", "tests/integrations/run.py", "crewai"),
+    "crewai, oldest": ("python", "tests/integrations/run.py", "crewai-floor"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

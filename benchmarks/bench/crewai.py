@@ -42,6 +42,7 @@ storage = BotWireStorage("bench", url=url)
 open("/proc/self/clear_refs", "w").write("5")
 before = memory("VmRSS:")
 storage.search([0.0] * dimensions)
+assert storage.count() == int(sys.argv[3])
 print(memory("VmHWM:") - before, memory("VmRSS:") - before)
 """
 
@@ -111,7 +112,7 @@ def _save(storage: BotWireStorage | LanceDBStorage, dimensions: int) -> Callable
 
 def _memory(url: str, count: int, dimensions: int) -> Row:
     """The most that a new process takes for its first search, which reads all records, over the bare matrix."""
-    command = [sys.executable, "-c", FIRST_SEARCH, url, str(dimensions)]
+    command = [sys.executable, "-c", FIRST_SEARCH, url, str(dimensions), str(count)]
     peak, after = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     matrix = count * dimensions * 4
     text = f"memory of the first search of {count:,} of {dimensions:,}"

@@ -64,7 +64,7 @@ class RecordLog:
                 fold.clear()  # somebody removed messages that we have not seen
                 return False
             fold.apply(row)
-        if len(page.rows) == PAGE and fold.head < info.head:
+        if page.rows and fold.head < info.head:
             return False
         if fold.head <= info.head:
             fold.head = info.head  # the last ones may have been removed

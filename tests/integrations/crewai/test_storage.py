@@ -309,12 +309,16 @@ def test_what_is_deleted_does_not_make_the_log_grow_for_ever(storage: BotWireSto
     stay = [record(f"stay {number}", "/stay", [number, 1.0, 0.0]) for number in range(600)]
     storage.save(stay)
     assert other.count() == 600
+    generation = other._kept.fold.generation
     log = Memory("ns", store=storage._memory.store).session("crewai/records")
     for round_ in range(12):
         storage.save([record(f"go {round_} {number}", "/go") for number in range(300)])
         assert storage.delete(scope_prefix="/go") == 300
+        other.count()
 
     assert len(log) < 4_000
+    assert other.count() == 600
+    assert other._kept.fold.generation == generation  # who follows along reads nothing anew
     for reader in (storage, other, BotWireStorage(memory=Memory("ns", store=open_store(storage._memory.store.url)))):
         assert reader.count() == 600
         assert [known.content for known, score in reader.search([5.0, 1.0, 0.0], limit=1)] == ["stay 5"]
