@@ -7,6 +7,7 @@ hold what every framework reads; under ``native["crewai"]`` lies only what they 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -128,7 +129,9 @@ def _derived(message: Message, full: bool) -> Shape:
         given["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         given["tool_calls"] = [call.to_dict() for call in message.tool_calls]
-    return {**given, **{name: value for name, value in EMPTY.items() if name not in given}, "metadata": message.metadata} if full else given
+    if message.metadata:
+        given["metadata"] = message.metadata
+    return {**given, **{name: copy.copy(value) for name, value in EMPTY.items() if name not in given}} if full else given
 
 
 def _text(value: Any) -> str | None:

@@ -113,7 +113,9 @@ def test_messages_that_a_flow_trims_or_edits_are_so_in_the_session(any_url: str)
 def test_messages_that_stay_when_a_flow_trims_keep_what_only_others_understand(url: str):
     with Memory(url=url) as memory:
         session = memory.session("s1")
-        session.append(("user", "old"), Message("assistant", "kept", id="lc-1", native={"langchain": {"type": "AIMessageChunk"}}))
+        call = ToolCall("c1", "look", {"at": 1})  # arguments that are no text, as CrewAI has them
+        native = {"langchain": {"type": "AIMessageChunk"}}
+        session.append(("user", "old"), Message("assistant", "kept", tool_calls=[call], id="lc-1", native=native, metadata={"a": 1}))
         kept = session.messages()[1]
         persistence = BotWireFlowPersistence(url=url)
         state = ConversationState.model_validate(persistence.load_state("s1"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flows import review
 
-from botwire import Memory
+from botwire import Memory, VersionConflict
 from botwire.integrations.crewai import BotWireFlowPersistence
 
 
@@ -43,6 +43,18 @@ def test_of_two_that_resume_one_flow_the_second_is_refused_and_does_nothing(any_
         second.resume("no")
 
     assert BotWireFlowPersistence(url=any_url).load_state("r1")["published"] == 1
+
+
+def test_of_two_that_have_read_that_a_flow_waits_one_may_clear_it(any_url: str):
+    """Where no method of the flow is followed by a save, this alone keeps the second from going on."""
+    paused(any_url)
+    first, second = BotWireFlowPersistence(url=any_url), BotWireFlowPersistence(url=any_url)
+    for persistence in (first, second):
+        assert persistence.load_pending_feedback("r1") is not None
+
+    first.clear_pending_feedback("r1")
+    with pytest.raises(VersionConflict, match="resumed elsewhere"):
+        second.clear_pending_feedback("r1")
 
 
 def test_a_flow_may_pause_again(url: str):

@@ -15,6 +15,8 @@ from flows import chat, review, said
 from botwire import Memory
 from botwire.integrations.crewai import BotWireFlowPersistence
 
+pytestmark = pytest.mark.timeout(300)  # CrewAI takes seconds to import, and half a minute on a busy machine
+
 START = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -43,7 +45,7 @@ def program(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def killed(code: str, *arguments: str) -> None:
     """Runs a program that ends by SIGKILL."""
     with program(code, *arguments) as started:
-        _, errors = started.communicate(timeout=100)
+        _, errors = started.communicate(timeout=250)
     assert started.returncode == -signal.SIGKILL, errors
 
 
@@ -123,7 +125,7 @@ def test_two_processes_that_talk_in_one_session_lose_no_message(any_url: str):
             started.stdin.write("go\n")
             started.stdin.flush()
         for started in (one, other):
-            _, errors = started.communicate(timeout=100)
+            _, errors = started.communicate(timeout=250)
             assert started.returncode == 0, errors
 
     with Memory(url=any_url) as memory:

@@ -195,7 +195,8 @@ def test_an_answer_that_cannot_be_stored_is_in_the_error_and_in_the_log(tmp_path
     store.close()
 
 
-def test_a_process_that_is_killed_while_the_agent_thinks_leaves_no_half_pair(any_url: str):
+@pytest.mark.timeout(300)
+def test_a_process_that_is_killed_while_the_agent_thinks_leaves_no_half_pair(url: str):
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -208,13 +209,13 @@ history = BotWireHistory("s1", url=sys.argv[1])
 history.run(agent(ScriptedLLM("kept")), "first")
 history.run(agent(Dies("never")), "second")
 """
-    ended = subprocess.run([sys.executable, "-c", code, any_url], capture_output=True, text=True, timeout=110, check=False)
+    ended = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=250, check=False)
     assert ended.returncode == -9, ended.stderr
 
     llm = ScriptedLLM("third answer")
-    history(any_url).run(agent(llm), "third")
+    history(url).run(agent(llm), "third")
     assert "kept" in llm.prompt()
-    assert said(history(any_url).messages()) == [("user", "first"), ("assistant", "kept"), ("user", "third"), ("assistant", "third answer")]
+    assert said(history(url).messages()) == [("user", "first"), ("assistant", "kept"), ("user", "third"), ("assistant", "third answer")]
 
 
 def test_the_session_expires_after_its_last_message(url: str):
