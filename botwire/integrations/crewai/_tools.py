@@ -5,19 +5,17 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
-import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from crewai.tools import BaseTool
 from crewai.types.callback import SerializableCallable
 from pydantic import BaseModel, Field, PrivateAttr, field_serializer
 
 from botwire import BotWireError, InvalidName, InvalidValue, Memory
+from botwire.integrations.crewai._outages import Outages
 from botwire.integrations.crewai._threads import in_thread
 from botwire.stores import encode_value
-
-logger = logging.getLogger("botwire")
 
 MOST_CHARACTERS = 16_000
 """What one answer holds of a value or of a list of keys, so that it does not fill the model's context."""
@@ -46,6 +44,7 @@ class BotWireTool(BaseTool):
     url: str | None = None
 
     _given: Memory | None = PrivateAttr(default=None)
+    _outages: Outages = PrivateAttr(default_factory=lambda: Outages("the memory of an agent's tools"))
 
     @property
     def memory(self) -> Memory:
@@ -58,14 +57,12 @@ class BotWireTool(BaseTool):
     def _url_without_secrets(self, url: str | None) -> str | None:
         return None if url is None and self.memory.store is Memory(self.namespace).store else self.memory.store.url
 
-    def _answered(self, call: Callable[[], dict[str, Any]]) -> str:
+    def _answered(self, doing: Literal["read", "written"], call: Callable[[], dict[str, Any]]) -> str:
         """The call's answer, or what went wrong and what to do, as JSON text: a model reads what a tool returns, not an exception."""
         try:
-            answer = call()
-        except (InvalidName, InvalidValue) as error:
-            answer = {"error": f"{error}. Nothing was done; call the tool again with other arguments."}
+            with self._outages.watch(doing):
+                answer = _done(call)
         except BotWireError as error:
-            logger.error("%s: %s", self.name, error)  # noqa: TRY400 - one line an outage is enough; the model is told as well
             answer = {"error": f"Memory cannot be used now: {error}. Go on without it, and say that nothing could be looked up or kept."}
         text = json.dumps(answer, ensure_ascii=False)
         return text if _is_utf8(text) else json.dumps(answer)
@@ -103,7 +100,7 @@ class RememberTool(BotWireTool):
     args_schema: type[BaseModel] = RememberArguments
 
     def _run(self, key: str, value: str, value_is_json: bool = False) -> str:
-        return self._answered(lambda: self._remember(key, value, value_is_json))
+        return self._answered("written", lambda: self._remember(key, value, value_is_json))
 
     async def _arun(self, key: str, value: str, value_is_json: bool = False) -> str:
         return await in_thread(lambda: self._run(key, value, value_is_json))
@@ -126,7 +123,7 @@ class RecallTool(BotWireTool):
     args_schema: type[BaseModel] = RecallArguments
 
     def _run(self, key: str, start: int = 0) -> str:
-        return self._answered(lambda: self._recall(key, start))
+        return self._answered("read", lambda: self._recall(key, start))
 
     async def _arun(self, key: str, start: int = 0) -> str:
         return await in_thread(lambda: self._run(key, start))
@@ -158,10 +155,13 @@ class ForgetTool(BotWireTool):
     args_schema: type[BaseModel] = ForgetArguments
 
     def _run(self, key: str) -> str:
-        return self._answered(lambda: {"forgotten": True, "key": key} if self.memory.delete(self._checked(key)) else self._unknown(key))
+        return self._answered("written", lambda: self._forget(key))
 
     async def _arun(self, key: str) -> str:
         return await in_thread(lambda: self._run(key))
+
+    def _forget(self, key: str) -> dict[str, Any]:
+        return {"forgotten": True, "key": key} if self.memory.delete(self._checked(key)) else self._unknown(key)
 
 
 class ListArguments(BaseModel):
@@ -177,7 +177,7 @@ class ListTool(BotWireTool):
     args_schema: type[BaseModel] = ListArguments
 
     def _run(self, prefix: str = "", after: str = "") -> str:
-        return self._answered(lambda: self._list(prefix, after))
+        return self._answered("read", lambda: self._list(prefix, after))
 
     async def _arun(self, prefix: str = "", after: str = "") -> str:
         return await in_thread(lambda: self._run(prefix, after))
@@ -223,11 +223,20 @@ def memory_tools(namespace: str = "default", *, memory: Memory | None = None, ur
         raise InvalidValue("give memory=, or url= and namespace=, not both")
     shared = Memory(namespace, url=url) if memory is None else memory
     tools: list[BaseTool] = []
+    outages = Outages(f"namespace {shared.namespace!r}, which an agent's tools use,")
     for kind in (RememberTool, RecallTool, ForgetTool, ListTool):
         tool = kind(namespace=shared.namespace, url=url)
         tool._given = shared  # noqa: SLF001 - its own, which its JSON does not hold
+        tool._outages = outages  # noqa: SLF001 - so that an outage is said once for all four
         tools.append(tool)
     return tools
+
+
+def _done(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return call()
+    except (InvalidName, InvalidValue) as error:
+        return {"error": f"{error}. Nothing was done; call the tool again with other arguments."}
 
 
 def _parsed(text: str) -> Any:

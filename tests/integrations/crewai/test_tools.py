@@ -147,15 +147,17 @@ def test_a_key_that_cannot_be_one_is_answered_with_what_is_wrong(url: str, key: 
         assert "Nothing was done" in answer["error"]
 
 
-def test_a_store_that_is_down_is_told_to_the_model_and_to_the_log_and_the_next_call_works(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_store_that_is_down_is_told_to_the_model_and_once_to_the_log_and_the_next_call_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     folder = tmp_path / "later"
     folder.write_text("in the way")
     tools = Tools(url=f"sqlite://{folder}/memory.db")
 
     with caplog.at_level(logging.ERROR, logger="botwire"):
-        answer = tools.remember(key="k", value="v")
+        answers = [tools.remember(key="k", value="v"), tools.remember(key="l", value="v"), tools.forget(key="k")]
 
-    assert "Memory cannot be used now" in answer["error"]
+    assert all("Memory cannot be used now" in answer["error"] for answer in answers)
     assert [record.name for record in caplog.records] == ["botwire"]
     folder.unlink()
     assert tools.remember(key="k", value="v")["stored"] is True
