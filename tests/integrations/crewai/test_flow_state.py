@@ -47,7 +47,7 @@ class Typed(BaseModel):
     key: UUID = Field(default_factory=uuid4)
     colours: set[Colour] = {Colour.RED}
     pair: tuple[int, str] = (1, "a")
-    path: Path = Path("/tmp/x")
+    path: Path = Path("folder/file")
     counts: dict[int, list[Colour]] = {1: [Colour.RED]}
     inner: list[Colour | None] = [None, Colour.RED]
     hidden: str = Field(default="not stored", exclude=True)
