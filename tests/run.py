@@ -48,6 +48,8 @@ CHECKS = {
     "autogen, oldest": ("python", "tests/integrations/run.py", "autogen-floor"),
     "autogen, classic 0.2": ("python", "tests/integrations/run.py", "autogen-classic-0.2"),
     "autogen, classic 0.9": ("python", "tests/integrations/run.py", "autogen-classic-0.9"),
+    "crewai": ("python", "tests/integrations/run.py", "crewai"),
+    "crewai, oldest": ("python", "tests/integrations/run.py", "crewai-floor"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

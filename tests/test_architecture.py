@@ -27,6 +27,7 @@ OUTSIDE = {
     "botwire.integrations.autogen_classic": {"PIL", "autogen"},
     "botwire.integrations.ag2": {"ag2", "pydantic"},
     "botwire.integrations.agent_framework": {"agent_framework"},
+    "botwire.integrations.crewai": {"crewai", "numpy", "pydantic"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
 

@@ -80,17 +80,27 @@ class PopMessageOperation(Given):
     agent: Agent = ""
 
 
+class SessionPlace(Given):
+    """What a session's state says of its messages: as long as it stays the same, so do they."""
+
+    epoch: Name
+    head: Count
+    count: Count
+
+
 class TrimSessionOperation(Given):
     op: Literal["trim_session"]
     session: Name
     agent: Agent = ""
     keep_last: Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+    if_at: Annotated[SessionPlace | None, Field(description="Trim only if the session is there, else 412.")] = None
 
 
 class ClearSessionOperation(Given):
     op: Literal["clear_session"]
     session: Name
     agent: Agent = ""
+    if_at: Annotated[SessionPlace | None, Field(description="Clear only if the session is there, else 412.")] = None
 
 
 class SetSessionOperation(Given):

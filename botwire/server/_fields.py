@@ -81,6 +81,11 @@ class Fields:
         """A member that is an object."""
         return self._inner(self._take(name) or "", name)
 
+    def object_or_none(self, name: str) -> Fields | None:
+        """A member that is an object, or None."""
+        raw = self._take(name, None)
+        return None if raw is None or raw.strip() == "null" else self._inner(raw, name)
+
     def name(self, name: str, what: str | None = None) -> str:
         """A key, session id or other name."""
         return check_name(self.plain(name), what or name)

@@ -27,6 +27,7 @@ from botwire.stores._protocol import (
     DeleteLog,
     EntryRow,
     LogInfo,
+    LogPlace,
     LogRow,
     Operation,
     Pop,
@@ -137,11 +138,19 @@ def _pop(fields: Fields, _: int) -> Operation:
 
 
 def _trim(fields: Fields, _: int) -> Operation:
-    return Trim(fields.name("session", "session id"), fields.agent(), fields.count("keep_last"))
+    return Trim(fields.name("session", "session id"), fields.agent(), fields.count("keep_last"), _place(fields.object_or_none("if_at")))
 
 
 def _clear_session(fields: Fields, _: int) -> Operation:
-    return ClearLog(fields.name("session", "session id"), fields.agent())
+    return ClearLog(fields.name("session", "session id"), fields.agent(), _place(fields.object_or_none("if_at")))
+
+
+def _place(fields: Fields | None) -> LogPlace | None:
+    if fields is None:
+        return None
+    place = LogPlace(check_name(fields.plain("epoch"), "epoch"), fields.count("head"), fields.count("count"))
+    fields.done()
+    return place
 
 
 def set_session(fields: Fields, _: int) -> Operation:

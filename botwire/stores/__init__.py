@@ -1,5 +1,11 @@
-"""Where memory lies: the store protocol, and the stores by URL."""
+"""Where memory lies: the store protocol, and the stores by URL.
 
+Who writes batches needs the texts in them: ``encode_value`` makes that of an entry's value, ``encode_message`` that of a
+``Message`` (which ``Message.from_dict`` has checked).
+"""
+
+from botwire._codec import encode as encode_value
+from botwire._message import encode_message
 from botwire.stores._open import KNOWN_SCHEMES, default_path, open_store
 from botwire.stores._protocol import (
     KEEP,
@@ -17,6 +23,7 @@ from botwire.stores._protocol import (
     LogHit,
     LogInfo,
     LogPage,
+    LogPlace,
     LogRow,
     Operation,
     Outcome,
@@ -48,6 +55,7 @@ __all__ = [
     "LogHit",
     "LogInfo",
     "LogPage",
+    "LogPlace",
     "LogRow",
     "Operation",
     "Outcome",
@@ -61,5 +69,7 @@ __all__ = [
     "Trim",
     "Ttl",
     "default_path",
+    "encode_message",
+    "encode_value",
     "open_store",
 ]

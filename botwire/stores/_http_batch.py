@@ -22,6 +22,7 @@ from botwire.stores._protocol import (
     Delete,
     DeleteLog,
     EntryRow,
+    LogPlace,
     Operation,
     Pop,
     Restore,
@@ -59,10 +60,10 @@ def _record(operation: Operation) -> dict[str, Any]:  # noqa: C901, PLR0911 - a 
             return {"op": "append_messages", "session": session, "agent": agent, "messages": bodies, "ttl": _ttl(ttl)}
         case Pop(session, agent):
             return {"op": "pop_message", "session": session, "agent": agent}
-        case Trim(session, agent, keep_last):
-            return {"op": "trim_session", "session": session, "agent": agent, "keep_last": keep_last}
-        case ClearLog(session, agent):
-            return {"op": "clear_session", "session": session, "agent": agent}
+        case Trim(session, agent, keep_last, if_at):
+            return {"op": "trim_session", "session": session, "agent": agent, "keep_last": keep_last, **_condition(if_at)}
+        case ClearLog(session, agent, if_at):
+            return {"op": "clear_session", "session": session, "agent": agent, **_condition(if_at)}
         case SetLog(session, agent, ttl, metadata, merge):
             kept = {} if metadata is KEEP else {"metadata": metadata}
             return {"op": "set_session", "session": session, "agent": agent, "ttl": _ttl(ttl), **kept, "merge": merge}
@@ -71,6 +72,10 @@ def _record(operation: Operation) -> dict[str, Any]:  # noqa: C901, PLR0911 - a 
         case RestoreLog(info, rows):
             messages = [json.loads(_wire.message_to_json(row, as_text=True)) for row in rows]
             return {"op": "restore_session", "info": json.loads(_wire.info_to_json(info, as_text=True)), "messages": messages}
+
+
+def _condition(place: LogPlace | None) -> dict[str, Any]:
+    return {} if place is None else {"if_at": place._asdict()}
 
 
 def _ttl(ttl: Ttl) -> float | str | None:

@@ -180,19 +180,35 @@ class Pop(NamedTuple):
     agent: str
 
 
+class LogPlace(NamedTuple):
+    """Where a log is. As long as this stays the same, so do its messages."""
+
+    epoch: str
+    head: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - as in LogInfo
+
+
 class Trim(NamedTuple):
-    """Remove all but the last ``keep_last`` messages. Result: how many were removed."""
+    """Remove all but the last ``keep_last`` messages. Result: how many were removed.
+
+    ``if_at``: only if the log is there, else ``VersionConflict`` with its head.
+    """
 
     session: str
     agent: str
     keep_last: int
+    if_at: LogPlace | None = None
 
 
 class ClearLog(NamedTuple):
-    """Remove all messages and begin a new epoch at sequence number 1; metadata and ttl stay. Result: how many were removed."""
+    """Remove all messages and begin a new epoch at sequence number 1; metadata and ttl stay. Result: how many were removed.
+
+    ``if_at``: only if the log is there, else ``VersionConflict`` with its head; so that nobody clears what they have not read.
+    """
 
     session: str
     agent: str
+    if_at: LogPlace | None = None
 
 
 class SetLog(NamedTuple):

@@ -85,9 +85,9 @@ class LegacyCalls:
                 return (yield from self._delete(batch.namespace, self._entry_key(key)))
             case Clear(prefix):
                 return (yield from self._clear(batch.namespace, prefix))
-            case Append() | Pop() | Trim() | ClearLog() | DeleteLog():
+            case Append() | Pop() | Trim(_, _, _, None) | ClearLog(_, _, None) | DeleteLog():
                 return (yield from self._write_session(batch.namespace, operation))
-            case Set() | Delete():
+            case Set() | Delete() | Trim() | ClearLog():
                 raise self._unsupported("keep a ttl or compare versions")
             case _:
                 raise self._unsupported(f"do {type(operation).__name__} atomically")

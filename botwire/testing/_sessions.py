@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from botwire._errors import InvalidValue
+from botwire._errors import InvalidValue, VersionConflict
 from botwire._message import Message, ToolCall
 from botwire._session import Session
-from botwire.stores._protocol import Append, Appended
+from botwire.stores._protocol import Append, Appended, ClearLog, LogPlace, Set, Trim
 from botwire.testing._base import ContractBase, exactly
 
 MANY = 10_001
@@ -47,6 +48,15 @@ BAD_MESSAGES: dict[str, Any] = {
     "bytes": b"hi",
 }
 """What is no message."""
+
+_CHANGES: dict[str, Callable[[Session], Any]] = {
+    "append": lambda session: session.append(("user", "3")),
+    "pop": lambda session: session.pop(),
+    "trim": lambda session: session.trim(1),
+    "clear": lambda session: session.clear(),
+    "refill": lambda session: session.replace(("user", "1"), ("user", "3")),
+    "delete": lambda session: session.delete(),
+}
 
 
 class SessionContract(ContractBase):
@@ -242,6 +252,49 @@ class SessionContract(ContractBase):
             write()
             epochs.add(_info(session).epoch)
         assert len(epochs) == 1
+
+    def test_a_session_is_replaced_only_where_it_was_read(self) -> None:
+        """ClearLog with a place clears what is there, and a repetition of its batch is not applied again."""
+        session = self.session()
+        session.append(("user", "old"), ("user", "older"))
+        info = _info(session)
+        batch = ClearLog("s", "", LogPlace(info.epoch, info.head, info.count)), Append("s", "", ('{"role":"user","content":"new"}',))
+        first = self.apply(*batch, request_id="r")
+        assert first[0] == 2
+        assert self.apply(*batch, request_id="r") == first
+        assert [message.content for message in session.messages()] == ["new"]
+
+    @pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+    def test_a_session_that_others_changed_is_not_replaced(self, change: Callable[[Session], Any]) -> None:
+        """Otherwise ClearLog with a place is a VersionConflict, and nothing of its batch happens."""
+        session = self.session()
+        session.append(("user", "1"), ("user", "2"))
+        info = _info(session)
+        change(session)
+        before = self.contents()
+        outcome = self.outcome(Set("k", "1"), ClearLog("s", "", LogPlace(info.epoch, info.head, info.count)), Append("s", "", ("{}",)))
+        assert isinstance(outcome, VersionConflict)
+        info = session.info()
+        assert outcome.current == (0 if info is None else info.head)
+        assert self.contents() == before
+
+    @pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+    def test_a_session_is_trimmed_only_where_it_was_read(self, change: Callable[[Session], Any]) -> None:
+        """Trim with a place removes nothing that its sender has not read, and then nothing of its batch happens."""
+        session = self.session()
+        session.append(("user", "1"), ("user", "2"), ("user", "3"))
+        info = _info(session)
+        change(session)
+        before = self.contents()
+        outcome = self.outcome(Trim("s", "", 1, LogPlace(info.epoch, info.head, info.count)), Append("s", "", ("{}",)))
+        assert isinstance(outcome, VersionConflict)
+        assert self.contents() == before
+
+        session.replace(("user", "1"), ("user", "2"), ("user", "3"))
+        info = _info(session)
+        body = '{"role":"user","content":"4"}'
+        assert self.apply(Trim("s", "", 1, LogPlace(info.epoch, info.head, info.count)), Append("s", "", (body,)))[0] == 2
+        assert [(message.seq, message.content) for message in session.messages()] == [(3, "3"), (4, "4")]
 
     def test_another_handle_notices_a_clear(self) -> None:
         """A snapshot gives messages and epoch of one moment, so that other live instances can tell."""

@@ -20,8 +20,9 @@ NEEDS = {
     "autogen_classic": ("autogen", ("autogen",)),
     "ag2": ("autogen", ("ag2",)),
     "agent_framework": ("autogen", ("agent_framework",)),
+    "crewai": ("crewai", ("crewai",)),
 }
-"""By folder: the environment in which its tests must run, or in one whose name continues it (``autogen-floor``), and the modules
+"""By folder: the environment (also one whose name continues it, as ``crewai-floor``) in which its tests must run, and the modules
 without which they cannot."""
 
 

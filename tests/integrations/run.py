@@ -27,6 +27,8 @@ class Environment(NamedTuple):
     """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
     typed: bool = True
     """Whether types are checked too, which is done with the newest version of a framework."""
+    before: tuple[int, int] = (4, 0)
+    """The first Python that the framework, or its old version, is not made for."""
 
 
 ENVIRONMENTS = {
@@ -90,15 +92,20 @@ ENVIRONMENTS = {
     # The distributions of the classic line overwrite each other.
     "autogen-classic-0.2": Environment(
         extras="server",
-        packages=("numpy<2", "pillow>=11", "pyautogen==0.2.35"),  # not for Python 3.13 or newer
+        packages=("numpy<2", "pillow>=11", "pyautogen==0.2.35"),
         folders=("autogen_classic",),
         typed=False,
+        before=(3, 13),
     ),
     "autogen-classic-0.9": Environment(
         extras="server",
         packages=("ag2==0.9.10", "pillow>=11"),
         folders=("autogen_classic",),
         typed=False,
+    ),
+    "crewai": Environment(extras="server,crewai", packages=(), folders=("crewai",), before=(3, 14)),
+    "crewai-floor": Environment(
+        extras="server,crewai", packages=("crewai==1.14.7",), folders=("crewai",), typed=False, before=(3, 14)
     ),
 }
 
@@ -109,6 +116,9 @@ def main(arguments: list[str]) -> int:
         return 2
     name, *rest = arguments
     environment = ENVIRONMENTS[name]
+    if sys.version_info >= environment.before:
+        print(f"{name}: not for Python {sys.version_info.major}.{sys.version_info.minor}, so nothing was tested")
+        return 0
     folder = ROOT / f".venv-test-{name}"
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     make(folder, programs, environment)

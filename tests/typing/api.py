@@ -47,16 +47,21 @@ from botwire import (
 )
 from botwire.stores import (
     KNOWN_SCHEMES,
+    Append,
     Batch,
+    ClearLog,
     EntryHit,
     EntryRow,
     LogHit,
     LogInfo,
     LogPage,
+    LogPlace,
     Outcome,
     Set,
     Store,
     default_path,
+    encode_message,
+    encode_value,
     open_store,
 )
 
@@ -292,6 +297,11 @@ def stores() -> None:
     assert_type(store, Store)
     assert_type(store.url, str)
     assert_type(store.write([Batch("namespace", (Set("key", "1"),), "request-1")]), list[Outcome])
+    batch = Batch(
+        "namespace", (ClearLog("session", "", LogPlace("epoch", 2, 2)), Append("session", "", (encode_message(Message("user")),)))
+    )
+    assert_type(store.write([batch]), list[Outcome])
+    assert_type(encode_value({"a": [1]}, "value"), str)
     assert_type(store.get("namespace", "key"), EntryRow | None)
     assert_type(store.get_many("namespace", ["key"]), dict[str, EntryRow])
     assert_type(store.scan("namespace", "prefix", "after", 10), list[EntryRow])

@@ -273,6 +273,8 @@ def _pop(connection: apsw.Connection, namespace: str, operation: Pop, now: int) 
 
 def _trim(connection: apsw.Connection, namespace: str, operation: Trim, now: int) -> int:
     found = _find_log(connection, namespace, operation.session, operation.agent, now)
+    if operation.if_at is not None:
+        _expect_place(namespace, operation, None if found is None else found[1])
     surplus = 0 if found is None else found[1].count - operation.keep_last
     if found is None or surplus <= 0:
         return 0
@@ -288,12 +290,20 @@ def _trim(connection: apsw.Connection, namespace: str, operation: Trim, now: int
 
 def _clear_log(connection: apsw.Connection, namespace: str, operation: ClearLog, now: int) -> int:
     found = _find_log(connection, namespace, operation.session, operation.agent, now)
+    if operation.if_at is not None:
+        _expect_place(namespace, operation, None if found is None else found[1])
     if found is None:
         return 0
     log, info = found
     connection.execute("DELETE FROM message WHERE log = ?", (log,))
     _write_log(connection, namespace, log, _changed_log(info, now, epoch=new_epoch(), head=0, count=0))
     return info.count
+
+
+def _expect_place(namespace: str, operation: Trim | ClearLog, info: LogInfo | None) -> None:
+    if info is None or (info.epoch, info.head, info.count) != operation.if_at:
+        text = f"session {operation.session!r} in namespace {namespace!r} was changed by another writer; read it again"
+        raise VersionConflict(text, 0 if info is None else info.head)
 
 
 def _set_log(connection: apsw.Connection, namespace: str, operation: SetLog, now: int) -> LogInfo:
