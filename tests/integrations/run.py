@@ -104,9 +104,7 @@ ENVIRONMENTS = {
         typed=False,
     ),
     "crewai": Environment(extras="server,crewai", packages=(), folders=("crewai",), before=(3, 14)),
-    "crewai-floor": Environment(
-        extras="server,crewai", packages=("crewai==1.14.7",), folders=("crewai",), typed=False, before=(3, 14)
-    ),
+    "crewai-floor": Environment(extras="server,crewai", packages=("crewai==1.14.7",), folders=("crewai",), typed=False, before=(3, 14)),
 }
 
 
