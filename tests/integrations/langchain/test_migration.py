@@ -24,9 +24,11 @@ warnings.simplefilter("ignore")
 from langchain_community.chat_message_histories import RedisChatMessageHistory, SQLChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 where = sys.argv[1]
-history_in = RedisChatMessageHistory if where.startswith("redis") else SQLChatMessageHistory
 for session_id in ("ada", "bob: 2/3"):
-    history = history_in(session_id, where)
+    if where.startswith("redis"):
+        history = RedisChatMessageHistory(session_id, url=where)
+    else:
+        history = SQLChatMessageHistory(session_id, connection=where)
     call = {"name": "look", "args": {"at": [1, 2.5, None, "ü"]}, "id": "c1", "type": "tool_call"}
     history.add_message(HumanMessage("hi " + session_id, id="h1", additional_kwargs={"a": {"b": True}}))
     history.add_message(AIMessage("", tool_calls=[call], usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}))
