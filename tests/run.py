@@ -43,6 +43,7 @@ CHECKS = {
     "import-linter": ("lint-imports", "--no-logo"),
     # A framework's packages exclude others, so each has an environment of its own.
     "langchain": ("python", "tests/integrations/run.py", "langchain"),
+    "mcp": ("python", "tests/integrations/run.py", "mcp"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

@@ -23,6 +23,7 @@ OUTSIDE = {
     "botwire.testing": {"pytest"},
     "botwire.integrations.langchain": {"langchain_core", "pydantic"},
     "botwire.integrations.langgraph": {"langchain_core", "langgraph"},
+    "botwire.integrations.mcp": {"anyio", "mcp", "mcp_types", "starlette", "uvicorn"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
 

@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 NEEDS = {
     "langchain": ("langchain", ("langchain_core",)),
     "langgraph": ("langchain", ("langgraph", "langgraph.checkpoint.conformance")),
+    "mcp": ("mcp", ("mcp.server", "fastmcp", "jsonschema", "langchain_core")),
 }
 """By folder: the environment in which its tests must run, and the modules without which they cannot."""
 

@@ -40,6 +40,14 @@ ENVIRONMENTS = {
         ),
         folders=("langchain", "langgraph"),
     ),
+    "mcp": Environment(
+        extras="server,mcp,langchain",  # a conversation of LangChain's is read through MCP
+        packages=(
+            "fastmcp>=4.1",  # for the slots that BotWireKeyValue fits
+            "jsonschema>=4.23",  # are the tools' schemas valid?
+        ),
+        folders=("mcp",),
+    ),
 }
 
 
