@@ -1,1 +1,39 @@
-"""MCP, the Model Context Protocol: memory for servers of your own, and what ``botwire mcp`` serves."""
+"""MCP, the Model Context Protocol: memory for servers of your own, and what ``botwire mcp`` serves.
+
+``BotWireKeyValue`` and ``session_namespace`` need no ``mcp`` package; all else needs ``botwire[mcp]``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from botwire import MissingExtra
+
+if TYPE_CHECKING:
+    from botwire.integrations.mcp._key_value import BotWireKeyValue
+    from botwire.integrations.mcp._lifespan import memory_lifespan
+    from botwire.integrations.mcp._names import session_namespace
+    from botwire.integrations.mcp._principal import principal_namespace
+
+_HOMES = {
+    "BotWireKeyValue": "_key_value",
+    "memory_lifespan": "_lifespan",
+    "principal_namespace": "_principal",
+    "session_namespace": "_names",
+}
+"""Where each name is; imported when it is asked for, since loading the SDK takes its time and some parts do without."""
+
+__all__ = ["BotWireKeyValue", "memory_lifespan", "principal_namespace", "session_namespace"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'botwire.integrations.mcp' has no attribute {name!r}")
+    try:
+        module = import_module(f"botwire.integrations.mcp.{_HOMES[name]}")
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in {"mcp", "mcp_types"}:
+            raise  # something that the SDK itself needs: its own message says what
+        what = "needs the 'mcp' package, 2.2 or newer; install it with: pip install 'botwire[mcp]'"
+        raise MissingExtra(f"botwire.integrations.mcp {what}", name="mcp") from error
+    value = globals()[name] = getattr(module, name)
+    return value
