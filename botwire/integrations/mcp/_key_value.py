@@ -245,9 +245,11 @@ def _is_digested(place: str) -> bool:
 def _value(place: str, stored: Any) -> dict[str, Any] | None:
     if stored is None:
         return None
-    value = stored.get("value") if isinstance(stored, dict) and _is_digested(place) else stored
+    value: Any = stored
+    if _is_digested(place) and isinstance(stored, dict):
+        value = cast("dict[str, Any]", stored).get("value")
     if not isinstance(value, dict):
-        raise StoreCorrupt(f"the entry {place!r} is not one that BotWireKeyValue wrote: a dict belongs there, not {type(value).__name__}")
+        raise StoreCorrupt(f"the entry {place!r} is not one that BotWireKeyValue wrote: it holds no dict")
     return cast("dict[str, Any]", value)
 
 
@@ -290,5 +292,9 @@ def _as_theirs(name: str, error: InvalidValue) -> InvalidValue:
     theirs = getattr(sys.modules.get("key_value.aio.errors"), name, None)
     if not isinstance(theirs, type):
         return error
-    both: Any = type(name, (type(error), theirs), {"message": str(error), "__reduce__": lambda self: (type(error), (str(self),))})
+
+    def reduce(_: InvalidValue) -> tuple[Any, ...]:
+        return type(error), (str(error),)
+
+    both: Any = type(name, (type(error), theirs), {"message": str(error), "__reduce__": reduce})
     return both(str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypedDict, Unpack
 
@@ -37,7 +37,7 @@ def memory_lifespan(
     AsyncMemory(namespace, **options)  # a mistake shows here, not when the first client connects
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[dict[str, AsyncMemory]]:
+    async def lifespan(_: Any) -> AsyncGenerator[dict[str, AsyncMemory]]:
         async with AsyncMemory(namespace, **options) as memory:
             yield {"memory": memory}
 
