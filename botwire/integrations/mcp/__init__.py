@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botwire import MissingExtra
 
 if TYPE_CHECKING:
+    from botwire.integrations.mcp._add_tools import add_memory_tools
+    from botwire.integrations.mcp._bus import BotWireSubscriptionBus
     from botwire.integrations.mcp._key_value import BotWireKeyValue
     from botwire.integrations.mcp._lifespan import memory_lifespan
     from botwire.integrations.mcp._names import session_namespace
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BotWireKeyValue": "_key_value",
+    "BotWireSubscriptionBus": "_bus",
+    "add_memory_tools": "_add_tools",
     "memory_lifespan": "_lifespan",
     "principal_namespace": "_principal",
     "session_namespace": "_names",
 }
 """Where each name is; imported when it is asked for, since loading the SDK takes its time and some parts do without."""
 
-__all__ = ["BotWireKeyValue", "memory_lifespan", "principal_namespace", "session_namespace"]
+__all__ = ["BotWireKeyValue", "BotWireSubscriptionBus", "add_memory_tools", "memory_lifespan", "principal_namespace", "session_namespace"]
 
 
 def __getattr__(name: str) -> Any:
