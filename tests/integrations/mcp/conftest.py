@@ -31,3 +31,17 @@ def url(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[str]:
 def memory(url: str) -> Iterator[Memory]:
     with Memory(url=url) as memory:
         yield memory
+
+
+ERAS = {"older": "legacy", "newer": "2026-07-28"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=ERAS.values(), ids=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """The era of the protocol that a client speaks: with sessions of its own, or without."""
+    return request.param
