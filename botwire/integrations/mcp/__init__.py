@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from botwire.integrations.mcp._lifespan import memory_lifespan
     from botwire.integrations.mcp._names import session_namespace
     from botwire.integrations.mcp._principal import principal_namespace
+    from botwire.integrations.mcp._probe import probe as probe  # for `botwire mcp doctor`
 
 _HOMES = {
     "BotWireKeyValue": "_key_value",
@@ -22,6 +23,7 @@ _HOMES = {
     "add_memory_tools": "_add_tools",
     "memory_lifespan": "_lifespan",
     "principal_namespace": "_principal",
+    "probe": "_probe",
     "session_namespace": "_names",
 }
 """Where each name is; imported when it is asked for, since loading the SDK takes its time and some parts do without."""
