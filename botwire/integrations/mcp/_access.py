@@ -17,12 +17,16 @@ T = TypeVar("T")
 READERS = 8
 """How many pages are read at once; other calls wait on botwire's own threads."""
 
+KEPT = 100
+"""Memories of namespaces that are kept for the next call."""
+
 
 class Access:
     """The memories of one store, by namespace."""
 
     def __init__(self, root: AsyncMemory) -> None:
         self._root = root
+        self._memories: dict[str, AsyncMemory] = {}
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="botwire-mcp")
 
     async def ask(self, question: Callable[[Store], T]) -> T:
@@ -52,8 +56,14 @@ class Access:
         if namespace == self._root.namespace:
             return self._root
         store = await self.ask(lambda store: store)  # opened on a thread: it may import a driver, and wait
-        return AsyncMemory(namespace, store=store)
+        memory = self._memories.pop(namespace, None) or AsyncMemory(namespace, store=store)
+        self._memories[namespace] = memory  # the last used is the last
+        if len(self._memories) > KEPT:
+            del self._memories[next(iter(self._memories))]
+        return memory
 
-    def close(self) -> None:
-        """End the threads; the memory is its owner's to close."""
+    async def close(self) -> None:
+        """Close what was opened here; the memory that was given is its owner's to close."""
+        for memory in self._memories.values():
+            await memory.close()
         self._readers.shutdown(wait=False)

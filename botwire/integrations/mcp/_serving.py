@@ -56,7 +56,7 @@ def run_stdio(settings: Settings, source: dict[str, Any], say: Callable[[str], N
                     await serve_stdio(built.server)
                     group.cancel_scope.cancel()
             finally:
-                built.access.close()
+                await built.access.close()
 
     _log_to_stderr()
     _run(serve)
