@@ -334,6 +334,7 @@ def test_connections_of_a_loop_are_closed_although_a_synchronous_memory_holds_th
             assert await first.get("k") == 1
 
     with serve_in_thread(store) as url, Memory("a", url=url) as memory:
+        assert memory.get("k") is None  # from here on it holds the store
         asyncio.run(main(url))
         gc.collect()
         assert memory.get("k") == 1
