@@ -15,7 +15,7 @@ from botwire.cli._options import Debug, Namespace, Options, Timeout, Token, Url,
 from botwire.cli._output import note, out, safe_line
 
 if TYPE_CHECKING:
-    from botwire.integrations.mcp._tools import Settings
+    from botwire.integrations.mcp import Settings
 
 _HELP = """
 Serve memory to MCP clients: Claude Desktop, Claude Code, Cursor, VS Code and others. Speaks over standard input and output, or with
@@ -27,6 +27,7 @@ Serve memory to MCP clients: Claude Desktop, Claude Code, Cursor, VS Code and ot
 
 group = typer.Typer(name="mcp", help=help_text(_HELP), rich_markup_mode="rich", invoke_without_command=True)
 
+_GROUPS = ("core", "sessions", "admin")
 _HTTP = "Over HTTP"
 Transport = Annotated[str, typer.Option("--transport", metavar="stdio|http", help="How clients reach it.")]
 StoreOption = Annotated[str | None, typer.Option("--store", metavar="PATH|URL", help="Where memory lies: a file, or the same as --url.")]
@@ -90,14 +91,14 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     if context.invoked_subcommand is not None:
         return
     from botwire.cli._mcp_namespace import namespace_of
-    from botwire.integrations.mcp._tools import Settings
+    from botwire.integrations.mcp import Settings
 
     settings = Settings(namespace_of(options.namespace, namespace_from), lock_namespace, read_only, _groups(tools), max_result_bytes)
     source = _source(options)
     if transport == "stdio":
         _serve_stdio(settings, source)
     elif transport == "http":
-        from botwire.integrations.mcp._serving import Address
+        from botwire.integrations.mcp import Address
 
         _serve_http(settings, source, Address(host, port, path, token_file, no_auth, tuple(allow_hosts or ()), public_url))
     else:
@@ -126,16 +127,14 @@ def _source(options: Options) -> dict[str, Any]:
 
 
 def _groups(text: str) -> frozenset[str]:
-    from botwire.integrations.mcp._tools import GROUPS
-
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    if not names or names - set(GROUPS):
-        raise typer.BadParameter(f"--tools must be one or more of {', '.join(GROUPS)}, separated by commas, not {text!r:.80}")
+    if not names or names - set(_GROUPS):
+        raise typer.BadParameter(f"--tools must be one or more of {', '.join(_GROUPS)}, separated by commas, not {text!r:.80}")
     return names
 
 
 def _serve_stdio(settings: Settings, source: dict[str, Any]) -> None:
-    from botwire.integrations.mcp._serving import run_stdio
+    from botwire.integrations.mcp import run_stdio
 
     if sys.stdin.isatty():
         note("botwire mcp: waiting for an MCP client on standard input; clients start this themselves (botwire mcp config --help)")
@@ -143,7 +142,7 @@ def _serve_stdio(settings: Settings, source: dict[str, Any]) -> None:
 
 
 def _serve_http(settings: Settings, source: dict[str, Any], address: Any) -> None:
-    from botwire.integrations.mcp._serving import run_http
+    from botwire.integrations.mcp import run_http
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes what it took on, then gets the signal again
     try:
@@ -175,7 +174,7 @@ def token(
     botwire mcp token alice >> tokens.toml
     botwire mcp token ci --for 'builds/*' --read-only >> tokens.toml
     """
-    from botwire.integrations.mcp._tokens import new_token
+    from botwire.integrations.mcp import new_token
 
     made, table = new_token(name, namespaces or [name], ["read"] if read_only else ["read", "write"])
     out(table)

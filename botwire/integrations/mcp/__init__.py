@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from botwire.integrations.mcp._names import session_namespace
     from botwire.integrations.mcp._principal import principal_namespace
     from botwire.integrations.mcp._probe import probe as probe  # for `botwire mcp doctor`
+    from botwire.integrations.mcp._serving import Address as Address
+    from botwire.integrations.mcp._serving import run_http as run_http
+    from botwire.integrations.mcp._serving import run_stdio as run_stdio
+    from botwire.integrations.mcp._tokens import new_token as new_token
+    from botwire.integrations.mcp._tools import Settings as Settings
 
 _HOMES = {
     "BotWireKeyValue": "_key_value",
@@ -25,6 +30,12 @@ _HOMES = {
     "principal_namespace": "_principal",
     "probe": "_probe",
     "session_namespace": "_names",
+    # What the command is made of.
+    "Address": "_serving",
+    "Settings": "_tools",
+    "new_token": "_tokens",
+    "run_http": "_serving",
+    "run_stdio": "_serving",
 }
 """Where each name is; imported when it is asked for, since loading the SDK takes its time and some parts do without."""
 

@@ -54,7 +54,6 @@ def run_stdio(settings: Settings, source: dict[str, Any], say: Callable[[str], N
                 async with anyio.create_task_group() as group:
                     group.start_soon(_announce, memory, settings, say)  # meanwhile the client is answered
                     await serve_stdio(built.server)
-                    group.cancel_scope.cancel()
             finally:
                 await built.access.close()
 
@@ -95,7 +94,7 @@ def _run(serve: Callable[[], Any]) -> None:
 async def _announce(memory: AsyncMemory, settings: Settings, say: Callable[[str], None]) -> None:
     """Raises what no later call could cure."""
     try:
-        store = await anyio.to_thread.run_sync(lambda: memory.store.url, abandon_on_cancel=True)
+        store = await anyio.to_thread.run_sync(lambda: memory.store.url)
     except InvalidValue:
         raise
     except BotWireError as error:

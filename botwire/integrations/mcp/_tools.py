@@ -13,9 +13,6 @@ from botwire.integrations.mcp._access import Access
 from botwire.integrations.mcp._callers import READ, WRITE, Caller
 from botwire.integrations.mcp._changes import Changes
 
-GROUPS = ("core", "sessions", "admin")
-"""The sets of tools that a server can be told to show."""
-
 MAX_RESULT_BYTES = 60_000
 
 
@@ -27,7 +24,7 @@ class Settings:
         namespace: meant where a call names none.
         locked: no call can name another.
         read_only: nothing can be written.
-        groups: which sets of tools there are.
+        groups: which sets of tools there are: ``core``, ``sessions``, ``admin``.
         max_result_bytes: how large a list, a search or a window of a session may be, as sent.
     """
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from clients import call, opening  # noqa: E402 - found by the line before
+from clients import call, opening
 
-import botwire.integrations.mcp._serving  # noqa: E402, F401 - loaded before the forks
-from botwire.cli import main  # noqa: E402
+import botwire.integrations.mcp._serving  # noqa: F401 - loaded before the forks
+from botwire.cli import main
 
 
 def start(file: str) -> tuple[int, int, int]:

@@ -83,9 +83,7 @@ def test_four_processes_lose_no_change_of_one_value(file: Path):
 @pytest.mark.skipif(sys.platform == "win32", reason="not applicable: there is no fork and no SIGKILL")
 def test_after_two_hundred_kills_everything_acknowledged_is_there(file: Path):
     command = [sys.executable, str(HERE / "killer.py"), str(file)]
-    killers = [
-        subprocess.Popen([*command, name, str(ROUNDS // 2)], stdout=PIPE, stderr=PIPE, text=True) for name in "ab"
-    ]
+    killers = [subprocess.Popen([*command, name, str(ROUNDS // 2)], stdout=PIPE, stderr=PIPE, text=True) for name in "ab"]
     acknowledged: dict[str, int] = {}
     for killer in killers:
         printed, errors = killer.communicate(timeout=280)

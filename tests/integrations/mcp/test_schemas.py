@@ -96,7 +96,9 @@ async def test_a_locked_server_shows_no_namespace_and_takes_none(era: str):
     for tool in await listed(era, locked=True):
         assert "namespace" not in tool["inputSchema"]["properties"]
     async with tools("memory://", era, namespace="mine", locked=True) as server:
-        assert (await server.error("memory_get", key="k", namespace="other")).startswith("invalid_argument: there is no argument 'namespace'")
+        assert (await server.error("memory_get", key="k", namespace="other")).startswith(
+            "invalid_argument: there is no argument 'namespace'"
+        )
         await server.call("memory_set", key="k", value=1)
         assert (await server.call("memory_info"))["namespace"] == "mine"
 

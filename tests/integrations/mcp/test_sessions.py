@@ -20,7 +20,11 @@ async def test_a_session_is_begun_written_and_read_back(url: str, era: str):
         assert (await server.call("session_read", session_id=session_id))["messages"] == []
         messages = [
             {"role": "user", "content": "How is the weather?"},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "w", "arguments": "{}"}}]},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "w", "arguments": "{}"}}],
+            },
             {"role": "tool", "content": "sunny", "tool_call_id": "c"},
         ]
         assert await server.call("session_append", session_id=session_id, messages=messages) == {"first_seq": 1, "last_seq": 3}

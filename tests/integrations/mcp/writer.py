@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from clients import Lines  # noqa: E402 - found by the line before
+from clients import Lines
 
 
 def set_each(server: Lines, name: str, number: int) -> None:
