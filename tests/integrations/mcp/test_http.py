@@ -137,7 +137,7 @@ def test_a_token_that_may_read_writes_nothing(guarded: Guarded, modern: bool):
 def test_a_call_in_a_member_written_twice_is_not_let_by(guarded: Guarded):
     """Whichever of two parsers takes the first member and which the last, the server behind checks again."""
     params = '{"name":"memory_get","name":"memory_set","arguments":{"key":"x","value":1}}'
-    body = '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":%s}' % params
+    body = '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":' + params + "}"
     for sent in (body, body.replace('"name":"memory_get","name":"memory_set"', '"name":"memory_set","name":"memory_get"')):
         headers = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {guarded.tokens['reader']}"}
         httpx.post(guarded.server.url, content=sent, headers={**headers, "Content-Type": "application/json"})
