@@ -21,7 +21,7 @@ from bench.settings import Settings
 from bench.table import Row, absent, render
 
 TOPICS = ("startup", "entries", "sessions", "listing", "server", "writers")
-FRAMEWORKS = ("langchain", "langgraph", "crewai")
+FRAMEWORKS = ("langchain", "langgraph", "crewai", "mcp")
 """Topics that need a framework and its peers: measured only when they are asked for."""
 
 

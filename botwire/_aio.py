@@ -14,7 +14,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from botwire._entry_plans import PAGE, EntryPlans
+from botwire._entry_plans import PAGE, EntryPlans, Rule
 from botwire._errors import InvalidValue
 from botwire._memory import TTL, Hits, Infos, Keys
 from botwire._message import Message, MessageLike
@@ -214,6 +214,12 @@ class AsyncMemory:
     async def merge(self, key: str, patch: Any, *, request_id: str | None = None) -> Any:
         """See ``Memory.merge``."""
         return await _write(self._source, self._plans.merge(key, patch, request_id))
+
+    async def change(
+        self, key: str, rule: Rule, argument: Any, *, max_items: int | None = None, request_id: str | None = None
+    ) -> tuple[int, Any]:
+        """See ``Memory.change``."""
+        return await _write(self._source, self._plans.change(key, rule, argument, max_items, request_id))
 
     async def search(self, query: str, limit: int = 20) -> Hits:
         """See ``Memory.search``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from botwire import _codec
 from botwire._codec import encode
@@ -18,6 +18,10 @@ from botwire.stores._search import query_words
 
 PAGE = 1_000
 """Entries or sessions asked for at a time, where all are wanted."""
+
+Rule: TypeAlias = Literal["increment", "append", "merge"]
+_ARGUMENTS = {"increment": "by", "append": "items", "merge": "patch"}
+"""What messages call the argument of each rule."""
 
 UPDATE_ATTEMPTS = 100
 """How often ``update`` tries before it gives up."""
@@ -106,23 +110,28 @@ class EntryPlans:
         return (yield from write_one(self.namespace, Clear(check_prefix(prefix))))
 
     def increment(self, key: str, by: float, request_id: str | None) -> Plan[Any]:
-        if type(by) not in (int, float):
-            raise InvalidValue(f"by must be an int or a float, not {type(by).__name__}: {shown(by)}")
-        changed = yield from self._change(key, Change(key, "increment", encode(by, "by")), request_id)
-        return decode_value(changed.answer, self.namespace, key)
+        return (yield from self.change(key, "increment", by, None, request_id))[1]
 
     def append(self, key: str, items: tuple[Any, ...], max_items: int | None, request_id: str | None) -> Plan[int]:
-        most = None if max_items is None else check_count(max_items, "max_items", 1)
-        change = Change(key, "append", encode(list(items), "items"), most)
-        return int((yield from self._change(key, change, request_id)).answer)
+        return (yield from self.change(key, "append", list(items), max_items, request_id))[1]
 
     def merge(self, key: str, patch: Any, request_id: str | None) -> Plan[Any]:
-        changed = yield from self._change(key, Change(key, "merge", encode(patch, "patch")), request_id)
-        return decode_value(changed.answer, self.namespace, key)
+        return (yield from self.change(key, "merge", patch, None, request_id))[1]
 
-    def _change(self, key: str, change: Change, request_id: str | None) -> Plan[Changed]:
+    def change(self, key: str, rule: Rule, argument: Any, max_items: int | None, request_id: str | None) -> Plan[tuple[int, Any]]:
+        if rule not in _ARGUMENTS:
+            raise InvalidValue(f"rule must be one of {', '.join(map(repr, _ARGUMENTS))}, not {shown(rule)}")
+        if rule == "increment" and type(argument) not in (int, float):
+            raise InvalidValue(f"by must be an int or a float, not {type(argument).__name__}: {shown(argument)}")
+        if rule == "append" and type(argument) is not list:
+            raise InvalidValue(f"items must be a list, not {type(argument).__name__}: {shown(argument)}")
+        if rule != "append" and max_items is not None:
+            raise InvalidValue(f"max_items is for 'append' alone, not for {rule!r}")
+        most = None if max_items is None else check_count(max_items, "max_items", 1)
+        operation = Change(key, rule, encode(argument, _ARGUMENTS[rule]), most)
         check_name(key, "key")
-        return (yield from write_one(self.namespace, change, check_request_id(request_id)))
+        changed: Changed = yield from write_one(self.namespace, operation, check_request_id(request_id))
+        return changed.version, decode_value(changed.answer, self.namespace, key)
 
     def update(self, key: str, function: Callable[[Any], Any], default: Any) -> Plan[Any]:
         key = check_name(key, "key")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
-from botwire._entry_plans import PAGE, EntryPlans
+from botwire._entry_plans import PAGE, EntryPlans, Rule
 from botwire._errors import InvalidValue
 from botwire._names import check_count, check_prefix
 from botwire._plan import Plan, run
@@ -221,6 +221,16 @@ class Memory:
     def merge(self, key: str, patch: Any, *, request_id: str | None = None) -> Any:
         """Merge ``patch`` into the object under ``key``, atomically, by RFC 7396: None removes a member. Returns the result."""
         return run(self._plans.merge(key, patch, request_id), self._source.open())
+
+    def change(
+        self, key: str, rule: Rule, argument: Any, *, max_items: int | None = None, request_id: str | None = None
+    ) -> tuple[int, Any]:
+        """What ``increment``, ``append`` (of a list of items) and ``merge`` do, with the version at which it left the entry.
+
+        Returns:
+            The entry's version, and what the method of that name returns, as they were at one moment.
+        """
+        return run(self._plans.change(key, rule, argument, max_items, request_id), self._source.open())
 
     def search(self, query: str, limit: int = 20) -> Hits:
         """The entries that contain every word of ``query``, in any case, in key or value, best match first.

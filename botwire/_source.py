@@ -27,12 +27,21 @@ class _Shared:
     ``store`` is None where the store was handed in: its owner closes it, but its native async sides were made here.
     """
 
-    __slots__ = ("holders", "natives", "store")
+    __slots__ = ("holders", "natives", "store", "users")
 
     def __init__(self, store: Store | None) -> None:
         self.store = store
         self.holders: weakref.WeakSet[Source] = weakref.WeakSet()
         self.natives: weakref.WeakKeyDictionary[AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self.users: weakref.WeakKeyDictionary[AbstractEventLoop, weakref.WeakSet[Source]] = weakref.WeakKeyDictionary()
+        """Which of the holders have used the native async side of each loop."""
+
+    def leave(self, loop: AbstractEventLoop, source: Source) -> Any:
+        """The native async side of ``loop``, taken out, if ``source`` was the last to use it."""
+        users = self.users.get(loop)
+        if users is not None:
+            users.discard(source)
+        return None if users else self.natives.pop(loop, None)
 
 
 _lock = threading.Lock()
@@ -89,12 +98,14 @@ class Source:
             natives, loop = self._shared.natives, _running_loop()
             if loop not in natives:
                 natives[loop] = make()
+            self._shared.users.setdefault(loop, weakref.WeakSet()).add(self)
             return natives[loop]
 
     def close(self, loop: AbstractEventLoop | None = None) -> Any:
         """Give the store back; the last to do so closes it, if it was opened here.
 
-        Returns the native async side of ``loop`` if it is now to be closed.
+        Returns the native async side of ``loop`` if it is now to be closed: others may hold the store for synchronous
+        calls, or in other loops, but nobody could close this one later.
         """
         self.closed, self.store = True, None
         shared, self._shared = self._shared, None
@@ -102,13 +113,14 @@ class Source:
             return None
         with _lock:
             shared.holders.discard(self)
+            native = None if loop is None else shared.leave(loop, self)
             if shared.holders:
-                return None
+                return native
             for key in [key for key, kept in _stores.items() if kept is shared]:
                 del _stores[key]
         if shared.store is not None:
             shared.store.close()
-        return None if loop is None else shared.natives.pop(loop, None)
+        return native
 
 
 def _whereabouts(url: str) -> tuple[str | None, ...]:

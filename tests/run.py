@@ -50,6 +50,7 @@ CHECKS = {
     "autogen, classic 0.9": ("python", "tests/integrations/run.py", "autogen-classic-0.9"),
     "crewai": ("python", "tests/integrations/run.py", "crewai"),
     "crewai, oldest": ("python", "tests/integrations/run.py", "crewai-floor"),
+    "mcp": ("python", "tests/integrations/run.py", "mcp"),
     # Last, so that its summary ends the output.
     "pytest": ("pytest", "-n", "auto", "--dist", "worksteal", "--durations=10"),
 }

@@ -28,6 +28,7 @@ OUTSIDE = {
     "botwire.integrations.ag2": {"ag2", "pydantic"},
     "botwire.integrations.agent_framework": {"agent_framework"},
     "botwire.integrations.crewai": {"crewai", "numpy", "pydantic"},
+    "botwire.integrations.mcp": {"anyio", "mcp", "mcp_types", "starlette", "uvicorn"},
 }
 """Packages that modules may import besides the standard library, by the start of the module's name. All others: none."""
 

@@ -322,6 +322,24 @@ def test_closing_over_a_store_handed_in_leaves_it_open(store):
         gc.collect()
 
 
+@pytest.mark.filterwarnings("error")
+def test_connections_of_a_loop_are_closed_although_a_synchronous_memory_holds_the_store(store):
+    """The last AsyncMemory of a loop closes what native async opened there: no one else could, later."""
+
+    async def main(url):
+        async with AsyncMemory("a", url=url) as first:
+            async with AsyncMemory("b", url=url) as second:
+                await first.set("k", 1)
+                await second.set("k", 2)
+            assert await first.get("k") == 1
+
+    with serve_in_thread(store) as url, Memory("a", url=url) as memory:
+        assert memory.get("k") is None  # from here on it holds the store
+        asyncio.run(main(url))
+        gc.collect()
+        assert memory.get("k") == 1
+
+
 def test_a_program_that_ends_without_closing_ends_cleanly(tmp_path):
     """Worker threads and open files do not keep a process from ending, and it says nothing on the way."""
     program = f"""

@@ -11,6 +11,7 @@ from botwire._errors import BotWireError, QuotaExceeded, VersionConflict
 from botwire.cli import _exit
 from botwire.cli._demo import register as register_demo
 from botwire.cli._entries import register as register_entries
+from botwire.cli._mcp import register as register_mcp
 from botwire.cli._options import AsJson, Debug, Namespace, Options, Timeout, Token, Url, help_text
 from botwire.cli._output import complain, drop_output, out
 from botwire.cli._sessions import register as register_sessions
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for register in (register_entries, register_sessions, register_transfer, register_store, register_demo):
+for register in (register_entries, register_sessions, register_transfer, register_store, register_mcp, register_demo):
     register(app)
 
 

@@ -43,6 +43,25 @@ class ChangeContract(ContractBase):
         assert entry is not None
         assert entry.version == 3
 
+    def test_a_change_tells_the_version_it_made(self) -> None:
+        """change() does what increment, append and merge do, and returns the version with the result."""
+        memory = self.memory()
+        assert [memory.change("n", "increment", 2), memory.change("n", "increment", 0.5)] == [(1, 2), (2, 2.5)]
+        assert memory.change("l", "append", [1, 2], max_items=1) == (1, 1)
+        assert (
+            memory.change("m", "merge", {"a": 1}, request_id="r") == memory.change("m", "merge", {"a": 1}, request_id="r") == (1, {"a": 1})
+        )
+        assert memory.get("l") == [2]
+
+    @pytest.mark.parametrize(
+        ("rule", "argument", "max_items"), [("double", 2, None), ("increment", "1", None), ("append", "abc", None), ("merge", {}, 1)]
+    )
+    def test_a_change_that_makes_no_sense_is_refused(self, rule: Any, argument: Any, max_items: int | None) -> None:
+        """A rule that there is none, or an argument that it does not take, is refused before anything is written."""
+        with pytest.raises(InvalidValue):
+            self.memory().change("k", rule, argument, max_items=max_items)
+        assert self.memory().count() == 0
+
     @pytest.mark.parametrize("value", ["1", None, True, [1], {"a": 1}], ids=repr)
     def test_only_numbers_are_incremented(self, value: Any) -> None:
         """An increment of what is no number is refused, naming the key, and the value stays."""

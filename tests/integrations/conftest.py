@@ -21,6 +21,7 @@ NEEDS = {
     "ag2": ("autogen", ("ag2",)),
     "agent_framework": ("autogen", ("agent_framework",)),
     "crewai": ("crewai", ("crewai",)),
+    "mcp": ("mcp", ("mcp.server", "fastmcp", "jsonschema", "langchain_core")),
 }
 """By folder: the environment (also one whose name continues it, as ``crewai-floor``) in which its tests must run, and the modules
 without which they cannot."""

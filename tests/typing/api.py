@@ -108,6 +108,7 @@ def entries(store: Store) -> None:
         assert_type(memory.increment("key", by=0.5, request_id="r3"), Any)
         assert_type(memory.append("key", 1, "two", max_items=10, request_id="r4"), int)
         assert_type(memory.merge("key", {"a": None}, request_id="r5"), Any)
+        assert_type(memory.change("key", "append", [1], max_items=3, request_id="r6"), tuple[int, Any])
         assert_type(memory.search("words", limit=5), list[SearchHit])
 
         assert_type(memory["key"], Any)
@@ -193,6 +194,7 @@ async def async_entries(store: Store) -> None:
         assert_type(await memory.increment("key", by=0.5, request_id="r3"), Any)
         assert_type(await memory.append("key", 1, "two", max_items=10, request_id="r4"), int)
         assert_type(await memory.merge("key", {"a": None}, request_id="r5"), Any)
+        assert_type(await memory.change("key", "append", [1], max_items=3, request_id="r6"), tuple[int, Any])
         assert_type(await memory.search("words", limit=5), list[SearchHit])
 
         assert_type(memory.session("s", agent="writer", ttl=60), AsyncSession)
