@@ -96,6 +96,10 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     settings = Settings(namespace_of(options.namespace, namespace_from), lock_namespace, read_only, _groups(tools), max_result_bytes)
     source = _source(options)
     if transport == "stdio":
+        if token_file is not None:
+            raise typer.BadParameter(
+                "--token-file is for --transport http: over standard input there is one client, who started the server"
+            )
         _serve_stdio(settings, source)
     elif transport == "http":
         from botwire.integrations.mcp import Address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -17,16 +17,12 @@ T = TypeVar("T")
 READERS = 8
 """How many pages are read at once; other calls wait on botwire's own threads."""
 
-KEPT = 100
-"""Memories of namespaces that are kept for the next call."""
-
 
 class Access:
     """The memories of one store, by namespace."""
 
     def __init__(self, root: AsyncMemory) -> None:
         self._root = root
-        self._memories: dict[str, AsyncMemory] = {}
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="botwire-mcp")
 
     async def ask(self, question: Callable[[Store], T]) -> T:
@@ -56,14 +52,25 @@ class Access:
         if namespace == self._root.namespace:
             return self._root
         store = await self.ask(lambda store: store)  # opened on a thread: it may import a driver, and wait
-        memory = self._memories.pop(namespace, None) or AsyncMemory(namespace, store=store)
-        self._memories[namespace] = memory  # the last used is the last
-        if len(self._memories) > KEPT:
-            del self._memories[next(iter(self._memories))]
-        return memory
+        return AsyncMemory(namespace, store=on_threads(store))
 
-    async def close(self) -> None:
-        """Close what was opened here; the memory that was given is its owner's to close."""
-        for memory in self._memories.values():
-            await memory.close()
+    def close(self) -> None:
+        """End the threads; the memory that was given is its owner's to close."""
         self._readers.shutdown(wait=False)
+
+
+class _OnThreads:
+    """A store without its native async side, if it has one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "native_async":
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
+def on_threads(store: Store) -> Store:
+    """The store for an ``AsyncMemory`` that nobody closes: it opens no connections of its own for each event loop."""
+    return cast("Store", _OnThreads(store))

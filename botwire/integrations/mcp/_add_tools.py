@@ -10,7 +10,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 
 from botwire import AsyncMemory, InvalidValue, Memory
-from botwire.integrations.mcp._access import Access
+from botwire.integrations.mcp._access import Access, on_threads
 from botwire.integrations.mcp._callers import Local
 from botwire.integrations.mcp._changes import Changes
 from botwire.integrations.mcp._desk import Desk
@@ -35,7 +35,7 @@ def add_memory_tools(
 
     Args:
         server: the SDK's ``MCPServer``.
-        memory: the memory that they use; it stays yours to close.
+        memory: the memory that they use, opened now; it stays yours to close.
         namespace: asked at each call, in place of the memory's own namespace: ``lambda: principal_namespace("notes")``.
         tools: which sets of tools: ``core``, ``sessions``.
         read_only: leave out those that write.
@@ -45,10 +45,10 @@ def add_memory_tools(
     """
     if unknown := set(tools).difference(_GROUPS):
         raise InvalidValue(f"there are no tools {', '.join(sorted(unknown))}; there are {' and '.join(_GROUPS)}")
-    awaitable = memory if isinstance(memory, AsyncMemory) else AsyncMemory(memory.namespace, store=memory.store)
     settings = Settings(memory.namespace, locked=True, read_only=read_only, groups=frozenset(tools))
     whose = namespace or (lambda: memory.namespace)
-    desk = Desk(Access(awaitable), settings, Changes(lambda: lambda _: False), lambda: Local(whose(), locked=True, local=False))
+    unclosed = AsyncMemory(memory.namespace, store=on_threads(memory.store))  # nobody would know when the server ends
+    desk = Desk(Access(unclosed), settings, Changes(lambda: lambda _: False), lambda: Local(whose(), locked=True, local=False))
     known = chosen(TOOLS, settings)
     if taken := _names(server).intersection(known):
         raise InvalidValue(f"the server {server.name!r:.80} already has tools of the names {', '.join(sorted(taken))}")

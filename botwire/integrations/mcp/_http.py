@@ -97,7 +97,7 @@ async def serve_http(memory: AsyncMemory, settings: Settings, address: Address, 
     try:
         await _Server(app, built, lambda: ready(url)).serve(sockets=[listening])
     finally:
-        await built.access.close()
+        built.access.close()
 
 
 def _hosts(address: Address, public: str | None) -> set[str]:

@@ -55,7 +55,7 @@ def run_stdio(settings: Settings, source: dict[str, Any], say: Callable[[str], N
                     group.start_soon(_announce, memory, settings, say)  # meanwhile the client is answered
                     await serve_stdio(built.server)
             finally:
-                await built.access.close()
+                built.access.close()
 
     _log_to_stderr()
     _run(serve)

@@ -111,8 +111,13 @@ def _entries(name: str, table: Any, locked: bool) -> list[_Entry]:
 def _principal(name: str, members: Mapping[str, Any], locked: bool) -> Principal:
     namespaces = _texts(name, "namespaces", members.get("namespaces", [name]))
     for namespace in namespaces:
+        start = namespace.removesuffix("*")
+        if "*" in start:
+            raise InvalidValue(
+                f"namespaces of [{name}] in the token file: a * stands at the end, for all that begin so, not in {namespace!r:.80}"
+            )
         try:
-            AsyncMemory(namespace.removesuffix("*") or "any")  # is it one?
+            AsyncMemory(start or namespace)  # is it one?
         except InvalidName as error:
             raise InvalidValue(f"namespaces of [{name}] in the token file: {error}") from error
     scopes = _texts(name, "scopes", members.get("scopes", [READ, WRITE]))

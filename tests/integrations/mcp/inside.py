@@ -47,4 +47,4 @@ async def tools(url: str, era: str, **settings: Any) -> AsyncGenerator[Tools]:
             async with Client(built.server, mode=cast("Literal['legacy']", era)) as client:
                 yield Tools(client)
         finally:
-            await built.access.close()
+            built.access.close()

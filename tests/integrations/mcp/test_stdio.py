@@ -15,6 +15,7 @@ import pytest
 from clients import Lines, call, command, opening, request
 
 from botwire import Memory
+from botwire.cli import main
 
 BUSY = 3.0
 """Seconds from the start to the answer of tools/list that a client waits at most, on a busy machine of two cores."""
@@ -231,21 +232,33 @@ def test_the_store_and_the_namespace_are_as_told(tmp_path: Path):
         (["--namespace-from", "git", "-n", "x"], "not both"),
         (["--namespace-from", "moon"], "must be git or cwd"),
         (["--tools", "core,everything"], "--tools must be"),
+        (["--token-file", "x"], "--token-file is for --transport http"),
+        (["token", "x", "--for", "a*b"], "a * stands at the end"),
+        (["token", "x", "--for", ""], "namespace must not be empty"),
         (["--transport", "pigeon"], "must be stdio or http"),
         (["--namespace", ".."], "namespace must not be"),
-        (["--store", "carrier://x"], "no store for the URL"),
         (["--store", "a.db", "--url", "sqlite:///b.db"], "two names of one thing"),
         (["--max-result-bytes", "10"], "--max-result-bytes"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_in_one_line(tmp_path: Path, arguments: list[str], says: str):
+def test_an_option_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+):
+    monkeypatch.chdir(tmp_path)
+    status = main(["mcp", *arguments])
+    printed, errors = capsys.readouterr()
+    assert (status, printed) == (2, "")
+    assert says in " ".join(errors.split())
+    assert "Traceback" not in errors
+
+
+def test_a_store_that_there_is_none_of_ends_the_server_in_one_line():
     ended = subprocess.run(
-        command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+        command("--store", "carrier://x"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
-    assert ended.returncode == 2, ended.stderr
-    assert says in ended.stderr
-    assert ended.stdout == ""
-    assert "Traceback" not in ended.stderr
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no store for the URL 'carrier://x'" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
 
 
 def test_without_the_package_the_command_says_what_to_install():
