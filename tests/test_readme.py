@@ -139,7 +139,7 @@ def test_every_code_block_does_what_it_says(readme: list[Block], reader: Reader,
 
 def test_every_file_and_folder_that_it_names_is_there(root: Path):
     text = (root / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(?:tests|benchmarks|docs|examples)/[\w/.]*\w", text))
+    named = set(re.findall(r"\b(?:tests|benchmarks|docs|examples)/[\w/.-]*\w", text))
 
     assert len(named) > 3
     assert [name for name in named if not (root / name).exists()] == []
