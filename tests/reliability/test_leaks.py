@@ -12,12 +12,13 @@ import threading
 import time
 import warnings
 
+import apsw
 import pytest
 from hurtful_vfs import HurtfulVFS
 
 from botwire import BotWireError, Closed, InvalidValue, Memory, StoreBusy, StoreUnavailable
 from botwire.stores import Batch, Set
-from botwire.stores.sqlite import SQLiteStore
+from botwire.stores.sqlite import SQLiteStore, _opening
 
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="not applicable: no /proc to count descriptors in")
 
@@ -280,6 +281,29 @@ def test_a_missing_home_directory_is_said_not_made_up(monkeypatch, tmp_path):
     with pytest.raises(InvalidValue, match="set HOME"):
         SQLiteStore("sqlite://~/memory.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_makes_at_the_moment_of_reading_is_read(tmp_path, monkeypatch):
+    """Not there when SQLite looks for it, there when we look why: that is no error."""
+    url = f"sqlite://{tmp_path}/memory.db"
+    real = _opening.Connection
+
+    class Late(real):
+        def __init__(self, name, *arguments, **options):
+            try:
+                super().__init__(name, *arguments, **options)
+            except apsw.CantOpenError:
+                monkeypatch.undo()
+                with contextlib.closing(SQLiteStore(url)) as other:
+                    assert other.write([Batch("n", (Set("k", "1"),))]) == [[1]]
+                raise
+
+    with contextlib.closing(SQLiteStore(url)) as store:
+        assert store.get("n", "k") is None
+        monkeypatch.setattr(_opening, "Connection", Late)
+        row = store.get("n", "k")  # so soon that it is not looked again whether there is a file
+        assert row is None or row.value == "1"
+        assert _opening.Connection is real, "the file was looked at first: nothing was tested"
 
 
 def test_the_files_are_their_owners_alone(tmp_path, open_at):

@@ -45,8 +45,9 @@ def test_every_error_that_can_reach_a_client_has_its_code_explained() -> None:
     def family(kind: type[BotWireError]) -> list[type[BotWireError]]:
         return [kind, *(member for child in kind.__subclasses__() for member in family(child))]
 
-    assert {kind.code for kind in family(BotWireError)} - elsewhere <= CODES.keys()
-    for code in CODES.keys() & {kind.code for kind in family(BotWireError)}:
+    codes = {kind.code for kind in family(BotWireError) if kind.__module__ == BotWireError.__module__}  # not those of commands
+    assert codes - elsewhere <= CODES.keys()
+    for code in CODES.keys() & codes:
         error = error_of({"code": code, "detail": "so"})
         assert error is not None
         assert error.code == code

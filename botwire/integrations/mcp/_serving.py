@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import anyio
 
@@ -82,13 +82,16 @@ def run_http(settings: Settings, source: dict[str, Any], address: Address, say: 
 
 
 def _run(serve: Callable[[], Any]) -> None:
+    """Run it; what ended it is raised alone, also where ending it made other tasks fail."""
     try:
         anyio.run(serve)
-    except* (BotWireError, OSError) as group:
-        error: BaseException = group
+    except BaseExceptionGroup as group:
+        error: BaseException | None = group.subgroup((BotWireError, OSError))
+        if error is None:
+            raise
         while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        raise error from group
 
 
 async def _announce(memory: AsyncMemory, settings: Settings, say: Callable[[str], None]) -> None:

@@ -90,7 +90,9 @@ class Opening(NamedTuple):
                 connection.give_up()
                 raise
         except (apsw.CantOpenError, apsw.ReadOnlyError):
-            raise
+            if before is not None or identity_of(self.path) is None:
+                raise
+            return self.open(flags, patience)  # the file was made at this moment, by another writer
         except apsw.Error as error:
             raise from_apsw(error, self.path) from error
         connection.identity = identity_of(self.path)

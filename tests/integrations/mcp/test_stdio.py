@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from clients import Lines, call, command, opening, request
 
-from botwire import Memory
+from botwire import InvalidValue, Memory
 from botwire.cli import main
+from botwire.integrations.mcp import _serving
 
 BUSY = 3.0
 """Seconds from the start to the answer of tools/list that a client waits at most, on a busy machine of two cores."""
@@ -256,9 +257,17 @@ def test_a_store_that_there_is_none_of_ends_the_server_in_one_line():
     ended = subprocess.run(
         command("--store", "carrier://x"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
     assert "no store for the URL 'carrier://x'" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_what_ends_the_server_is_told_also_where_ending_it_made_others_fail():
+    async def serve() -> None:
+        raise ExceptionGroup("", [RuntimeError("of being ended"), ExceptionGroup("", [InvalidValue("the cause")])])
+
+    with pytest.raises(InvalidValue, match="the cause"):
+        _serving._run(serve)
 
 
 def test_without_the_package_the_command_says_what_to_install():
