@@ -20,9 +20,9 @@ from bench.measure import Patience
 from bench.settings import Settings
 from bench.table import Row, absent, render
 
-TOPICS = ("startup", "entries", "sessions", "listing", "server", "writers")
-FRAMEWORKS = ("langchain", "langgraph", "crewai", "mcp")
-"""Topics that need a framework and its peers: measured only when they are asked for."""
+TOPICS = ("startup", "entries", "sessions", "listing", "server", "auth", "writers")
+FRAMEWORKS = ("langchain", "langgraph", "crewai", "mcp", "postgres", "redis", "page")
+"""Topics that need a framework, a server or a browser, and peers: measured only when they are asked for."""
 
 
 def main() -> int:

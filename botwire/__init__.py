@@ -28,7 +28,7 @@ from botwire._errors import (
 )
 from botwire._memory import Memory
 from botwire._message import Message, MessageLike, ToolCall
-from botwire._records import Entry, MessageHit, SearchHit, SessionInfo
+from botwire._records import Entry, EntryChange, MessageHit, SearchHit, SessionInfo
 from botwire._session import Session
 from botwire._version import __version__
 
@@ -49,6 +49,7 @@ __all__ = [
     "BotWireError",
     "Closed",
     "Entry",
+    "EntryChange",
     "InvalidName",
     "InvalidValue",
     "Memory",

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from botwire._entry_plans import PAGE, EntryPlans, Rule
+from botwire._entry_plans import PAGE, EntryPlans, Rule, split_glob
 from botwire._errors import InvalidValue
 from botwire._memory import TTL, Hits, Infos, Keys
 from botwire._message import Message, MessageLike
@@ -25,6 +25,10 @@ from botwire._session_plans import SessionPlans
 from botwire._source import Source
 from botwire.stores._open import DEFAULT_TIMEOUT
 from botwire.stores._protocol import Store
+
+if TYPE_CHECKING:
+    from botwire._awatch import AsyncSessionWatch, AsyncWatch
+    from botwire._ears import Ear
 
 T = TypeVar("T")
 
@@ -59,6 +63,19 @@ async def _read(source: Source, plan: Plan[T]) -> T:
     if native is not None:
         return await arun(plan, native)
     return await loop.run_in_executor(_workers(), run, plan, source.open())
+
+
+async def _listen(source: Source, namespace: str, session: str | None) -> Ear:
+    """Listen to the store, without a thread of those that calls run on."""
+    from botwire._ears import open_ear  # late: few programs watch
+
+    loop = asyncio.get_running_loop()
+    store = await loop.run_in_executor(_workers(), source.open)
+
+    async def run_on_worker(function: Callable[..., Any], *args: Any) -> Any:
+        return await loop.run_in_executor(_workers(), function, *args)
+
+    return await open_ear(store, source.native(), run_on_worker, namespace, session)
 
 
 async def _write(source: Source, plan: Plan[T]) -> T:
@@ -225,6 +242,17 @@ class AsyncMemory:
         """See ``Memory.search``."""
         return await _read(self._source, self._plans.search(query, limit))
 
+    def watch(self, prefix: str = "", *, initial: bool = False, timeout: float | None = None) -> AsyncWatch:
+        """See ``Memory.watch``; not awaited: ``async with memory.watch() as changes:`` listens from the beginning of the block on.
+
+        Without such a block it listens from the first step of ``async for`` on.
+        """
+        from botwire._awatch import AsyncWatch  # late: few programs watch
+        from botwire._looking import EntryLooking
+
+        source, looking = self._source, EntryLooking(self.namespace, *split_glob(prefix), initial)
+        return AsyncWatch(looking, timeout, lambda plan: _read(source, plan), lambda: _listen(source, looking.namespace, None))
+
     # ------------------------------------------------------------------------------------ sessions
 
     def session(self, session_id: str, *, agent: str | None = None, ttl: TTL = None) -> AsyncSession:
@@ -291,6 +319,19 @@ class AsyncSession:
     ) -> tuple[SessionInfo | None, list[Message]]:
         """See ``Session.snapshot``."""
         return await _read(self._source, self._plans.snapshot(last, before, after))
+
+    def watch(self, after: int | None = None, *, epoch: str | None = None, timeout: float | None = None) -> AsyncSessionWatch:
+        """See ``Session.watch``; not awaited: ``async with session.watch() as messages:`` listens from the beginning of the block on.
+
+        Without such a block it listens from the first step of ``async for`` on.
+        """
+        from botwire._awatch import AsyncSessionWatch  # late: few programs watch
+        from botwire._looking import SessionLooking
+
+        source, looking = self._source, SessionLooking(self._plans, after, epoch)
+        return AsyncSessionWatch(
+            looking, timeout, lambda plan: _read(source, plan), lambda: _listen(source, looking.namespace, looking.session_id)
+        )
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         for message in await self.messages():

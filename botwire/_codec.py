@@ -36,12 +36,11 @@ _CURES = {
     "date": "use .isoformat()",
     "Decimal": "use str() or float()",
     "UUID": "use str()",
-    "OrderedDict": "use dict()",
-    "defaultdict": "use dict()",
 }
+_KINDS = (str, int, float, list, dict)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _encode_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def encode(value: Any, what: str = "value", max_bytes: int = MAX_VALUE_BYTES) -> str:
@@ -104,9 +103,10 @@ def parse(text: str, what: str = "body") -> Any:
 
 def _load(text: str) -> Any:
     try:
-        return _decode(text)
+        value, end = _decoder.raw_decode(text)  # without looking for space around it, which our own texts never have
+        return value if end == len(text) else _decoder.decode(text)
     except json.JSONDecodeError:
-        raise
+        return _decoder.decode(text)
     except ValueError as error:
         if "integer string conversion" not in str(error):
             raise
@@ -140,14 +140,19 @@ def _check(value: Any, what: str) -> None:  # noqa: C901 - one loop over all kin
                 if not math.isfinite(item):
                     raise InvalidValue(f"{_path(row, what)}: {item!r} has no JSON form; use None or text")
             elif kind not in _SCALARS:
-                cure = _CURES.get(kind.__name__, "convert it to dicts, lists, text and numbers")
-                raise InvalidValue(f"{_path(row, what)}: {_a(item)} would not come back as it is; {cure}")
+                raise InvalidValue(f"{_path(row, what)}: {_a(item)} would not come back as it is; {_cure(kind)}")
         level = _each_once(below)
 
 
 def _each_once(rows: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
     """Of very many rows those of different objects: in a list that holds itself twice they would double level by level."""
     return rows if len(rows) < 1_000 else list({id(row[0]): row for row in rows}.values())
+
+
+def _cure(kind: type[Any]) -> str:
+    """What to write instead: of a subclass (an enumeration, LangChain's ``message.text``) what it is one of."""
+    base = next((f"use {base.__name__}()" for base in _KINDS if issubclass(kind, base)), "convert it to dicts, lists, text and numbers")
+    return _CURES.get(kind.__name__, base)
 
 
 def _a(item: Any) -> str:

@@ -10,7 +10,16 @@ from typing import Any, Literal, TypeAlias
 from botwire import _codec
 from botwire._codec import encode
 from botwire._errors import InvalidName, InvalidValue, VersionConflict, shown
-from botwire._names import check_count, check_name, check_prefix, check_request_id, check_version, ttl_to_us
+from botwire._names import (
+    RESERVED_NAMESPACE,
+    check_count,
+    check_name,
+    check_namespace,
+    check_prefix,
+    check_request_id,
+    check_version,
+    ttl_to_us,
+)
 from botwire._plan import Plan, back_off, write, write_one
 from botwire._records import Entry, SearchHit, SessionInfo, decode_value
 from botwire.stores._protocol import KEEP, Change, Changed, Clear, Delete, DeleteLog, EntryRow, LogInfo, Set
@@ -33,7 +42,7 @@ class EntryPlans:
     __slots__ = ("namespace",)
 
     def __init__(self, namespace: str) -> None:
-        self.namespace = check_name(namespace, "namespace")
+        self.namespace = check_namespace(namespace)
 
     # ------------------------------------------------------------------------------------- reading
 
@@ -178,7 +187,7 @@ class EntryPlans:
             found += page
             last = page[-1]
             page = (yield lambda store, last=last: store.namespaces(last, PAGE)) if len(page) >= PAGE else []
-        return found
+        return [name for name in found if name != RESERVED_NAMESPACE]
 
 
 def split_glob(prefix: str) -> tuple[str, re.Pattern[str] | None]:

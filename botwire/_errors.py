@@ -85,17 +85,35 @@ class RequestConflict(BotWireError):
 class QuotaExceeded(BotWireError):
     """A limit set by the operator of the store is used up.
 
-    ``retry_after`` is the number of seconds to wait, or None if waiting does not help.
+    ``retry_after`` is the number of seconds to wait, or None if waiting does not help. ``limit`` is the name of the limit
+    (``writes_per_day``, ``bytes``, ``keys``, ``sessions``, ``requests_per_second``), ``current`` what was used of it before this
+    call, and ``allowed`` how much may be; each None where the store does not tell.
     """
 
     code = "quota_exceeded"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        limit: str | None = None,
+        current: int | None = None,
+        allowed: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.limit = limit
+        self.current = current
+        self.allowed = allowed
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self), self.retry_after)
+        return _quota_exceeded, (str(self), self.retry_after, self.limit, self.current, self.allowed)
+
+
+def _quota_exceeded(message: str, retry_after: float | None, limit: str | None, current: int | None, allowed: int | None) -> QuotaExceeded:
+    """Make one again from its parts, as pickle does."""
+    return QuotaExceeded(message, retry_after, limit=limit, current=current, allowed=allowed)
 
 
 class Unauthorized(BotWireError, PermissionError):

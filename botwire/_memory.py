@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
-from botwire._entry_plans import PAGE, EntryPlans, Rule
+from botwire._entry_plans import PAGE, EntryPlans, Rule, split_glob
 from botwire._errors import InvalidValue
 from botwire._names import check_count, check_prefix
 from botwire._plan import Plan, run
@@ -17,6 +17,9 @@ from botwire._session_plans import SessionPlans
 from botwire._source import Source
 from botwire.stores._open import DEFAULT_TIMEOUT
 from botwire.stores._protocol import Store
+
+if TYPE_CHECKING:
+    from botwire._watch import Watch
 
 T = TypeVar("T")
 TTL: TypeAlias = "float | timedelta | None"
@@ -238,6 +241,29 @@ class Memory:
         Lexical: it compares letters, not meaning. Every entry of the namespace is looked at.
         """
         return run(self._plans.search(query, limit), self._source.open())
+
+    def watch(self, prefix: str = "", *, initial: bool = False, timeout: float | None = None) -> Watch:
+        """Changes to entries as they happen, whoever makes them, in whatever process: an iterator of ``EntryChange``s.
+
+        It tells of what is written once this call has returned: of every key that is no longer as it was when it was told of
+        last, with what is there now. Several changes of a key in quick succession may come as one. After trouble with the
+        connection it goes on, and nothing is missed; while the store cannot be read it tries again, for ever.
+
+        Args:
+            prefix: only of keys that start with it; a ``*`` in it stands for any text, as in ``list_keys``.
+            initial: tell first of what is there already.
+            timeout: seconds without a change after which the iteration ends; iterating again goes on. None for never.
+
+        Close it, or use it as ``with memory.watch() as changes:``; ``close`` also ends an iteration that waits in another
+        thread. It keeps some 300 bytes in memory for each key with the prefix, and may compare all of their versions after a change.
+
+        Raises:
+            InvalidName, InvalidValue: at once. StoreUnavailable: if the store cannot be read now, or when the timeout ends.
+        """
+        from botwire._looking import EntryLooking  # late: few programs watch
+        from botwire._watch import Watch
+
+        return Watch(self._source, EntryLooking(self.namespace, *split_glob(prefix), initial), timeout)
 
     # ------------------------------------------------------------------------------------ sessions
 

@@ -14,6 +14,9 @@ MAX_NAME_BYTES = 512
 MAX_TTL_SECONDS = 100 * 366 * 86_400
 """Longest time to live: about a hundred years. Longer is a mistake of units, not a wish."""
 
+RESERVED_NAMESPACE = "botwire:system"
+"""Where a server keeps what is its own: the hashes of its tokens. No Memory opens it, no client of a server, no listing shows it."""
+
 _PLAIN = re.compile(r"[ -~]{3,512}").fullmatch  # printable ASCII, too long to be "." or ".."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -49,6 +52,17 @@ def _check_unusual(name: object, what: str) -> str:
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         raise InvalidName(f"{what} is {size} bytes of UTF-8, over the limit of {MAX_NAME_BYTES}: {shown(name)}")
     return name
+
+
+def check_namespace(name: object) -> str:
+    """Return ``name`` if it can be the namespace of a memory.
+
+    Raises:
+        InvalidName: as ``check_name``, and for the one namespace that is botwire's own.
+    """
+    if name == RESERVED_NAMESPACE:
+        raise InvalidName(f"the namespace {RESERVED_NAMESPACE!r} is botwire's own, for what a server keeps; choose another name")
+    return check_name(name, "namespace")
 
 
 def check_prefix(prefix: object) -> str:

@@ -47,6 +47,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryChange:
+    """That an entry is no longer as it was: ``entry`` is what it is now, None if it was removed or has expired."""
+
+    key: str
+    entry: Entry | None
+
+    @property
+    def deleted(self) -> bool:
+        """Whether there is no such entry any more."""
+        return self.entry is None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """What a store knows about a session besides its messages. Times are in UTC, ``ttl`` in seconds.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botwire._message import Message, MessageLike
 from botwire._plan import run
 from botwire._records import MessageHit, SessionInfo
 from botwire._session_plans import SessionPlans
 from botwire._source import Source
+
+if TYPE_CHECKING:
+    from botwire._watch import SessionWatch
 
 
 class Session:
@@ -88,6 +91,30 @@ class Session:
     def __iter__(self) -> Iterator[Message]:
         """The messages there are now, oldest first."""
         return iter(self.messages())
+
+    def watch(self, after: int | None = None, *, epoch: str | None = None, timeout: float | None = None) -> SessionWatch:
+        """Messages as they are appended, whoever appends them, in whatever process: an iterator, each once and in order.
+
+        It tells of what is appended once this call has returned. After trouble with the connection it goes on, and nothing is
+        missed. When the session is cleared, or deleted and begun anew, it goes on with the messages of the new epoch: their
+        numbers begin at 1 again, and the iterator's ``epoch`` changes. What was popped or trimmed before it was come to is left out.
+
+        Args:
+            after: begin after the message of this sequence number; 0 for the first. To go on in another process, give the
+                ``seq`` of the last message that was dealt with,
+            epoch: and the iterator's ``epoch`` at that time: should the session have been cleared since, all messages of
+                the new one are told of.
+            timeout: seconds without a message after which the iteration ends; iterating again goes on. None for never.
+
+        Close it, or use it as ``with session.watch() as messages:``; ``close`` also ends an iteration that waits in another thread.
+
+        Raises:
+            InvalidValue: at once. StoreUnavailable: if the store cannot be read now, or when the timeout ends.
+        """
+        from botwire._looking import SessionLooking  # late: few programs watch
+        from botwire._watch import SessionWatch
+
+        return SessionWatch(self._source, SessionLooking(self._plans, after, epoch), timeout)
 
     def pop(self) -> Message | None:
         """Remove the last message and return it; None if there is none. Its sequence number is not given out again.

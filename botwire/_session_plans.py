@@ -13,6 +13,7 @@ from botwire._names import check_count, check_name, check_request_id, ttl_to_us
 from botwire._plan import Plan, write, write_one
 from botwire._records import MessageHit, SessionInfo, to_datetime
 from botwire.stores._protocol import KEEP, Append, Appended, ClearLog, DeleteLog, LogInfo, LogPage, LogRow, Pop, SetLog, Trim, Ttl
+from botwire.stores._records import removals
 from botwire.stores._search import query_words
 
 logger = logging.getLogger("botwire")
@@ -69,8 +70,9 @@ class SessionPlans:
             info, rows = page.info, list(page.rows)
             while len(page.rows) == PAGE and info is not None and last is None:
                 page = yield from self.page_after(rows[-1].seq, before)
-                if page.info is None or page.info.epoch != info.epoch:
-                    break  # cleared meanwhile: what was read is half of something that is gone
+                if page.info is None or removals(page.info) != removals(info):
+                    break  # messages were removed meanwhile: what was read is half of something that is gone
+                info = page.info
                 rows += page.rows
             else:
                 return None if info is None else SessionInfo.from_log(info), self.readable(rows)
@@ -84,9 +86,12 @@ class SessionPlans:
     def readable(self, rows: list[LogRow]) -> list[Message]:
         """The messages of rows; one that cannot be read is passed over with a warning, so that it spoils only itself."""
         messages: list[Message] = []
+        where, moment, created_at = self.where, to_datetime(0), 0
         for row in rows:
+            if row.created_at != created_at:  # those of one append have one
+                moment, created_at = to_datetime(row.created_at), row.created_at
             try:
-                messages.append(self.read_row(row))
+                messages.append(decode_message(row.body, row.seq, moment, where))
             except StoreCorrupt as error:
                 logger.warning("passed over an unreadable message: %s", error)
         return messages

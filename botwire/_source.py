@@ -10,6 +10,8 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +21,32 @@ from botwire.stores._protocol import Store
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+
+class _Side:
+    """A store's native async side in the running loop, closed when that loop ends, if not before.
+
+    Nobody else could close it: connections belong to their loop, and programs that call ``asyncio.run`` for each piece of
+    work would leave those of one loop after the other open. A loop that is shut down ends the generators begun in it.
+    """
+
+    __slots__ = ("__weakref__", "_waiting", "closed", "native")
+
+    def __init__(self, native: Any) -> None:
+        self.native, self.closed = native, False
+        self._waiting = self._until_the_end()
+        with suppress(StopIteration):  # so a coroutine says that it has its result
+            self._waiting.__anext__().send(None)
+
+    async def _until_the_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self.closed = True
+            await self.native.close()
+
+    async def close(self) -> None:
+        await self._waiting.aclose()
 
 
 class _Shared:
@@ -32,11 +60,21 @@ class _Shared:
     def __init__(self, store: Store | None) -> None:
         self.store = store
         self.holders: weakref.WeakSet[Source] = weakref.WeakSet()
-        self.natives: weakref.WeakKeyDictionary[AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self.natives: weakref.WeakKeyDictionary[AbstractEventLoop, _Side] = weakref.WeakKeyDictionary()
         self.users: weakref.WeakKeyDictionary[AbstractEventLoop, weakref.WeakSet[Source]] = weakref.WeakKeyDictionary()
         """Which of the holders have used the native async side of each loop."""
 
-    def leave(self, loop: AbstractEventLoop, source: Source) -> Any:
+    def native(self, loop: AbstractEventLoop, source: Source, make: Callable[[], Any]) -> Any:
+        """The native async side of ``loop``, made now if there is none, for ``source`` to use."""
+        side = self.natives.get(loop)
+        if side is None or side.closed:
+            for ended in [each for each in self.natives if each.is_closed()]:
+                del self.natives[ended]  # what is made for a loop knows it, so it would never be collected
+            side = self.natives[loop] = _Side(make())
+        self.users.setdefault(loop, weakref.WeakSet()).add(source)
+        return side.native
+
+    def leave(self, loop: AbstractEventLoop, source: Source) -> _Side | None:
         """The native async side of ``loop``, taken out, if ``source`` was the last to use it."""
         users = self.users.get(loop)
         if users is not None:
@@ -95,13 +133,9 @@ class Source:
             if self._shared is None:
                 self._shared = _handed_in.setdefault(store, _Shared(None))
                 self._shared.holders.add(self)
-            natives, loop = self._shared.natives, _running_loop()
-            if loop not in natives:
-                natives[loop] = make()
-            self._shared.users.setdefault(loop, weakref.WeakSet()).add(self)
-            return natives[loop]
+            return self._shared.native(_running_loop(), self, make)
 
-    def close(self, loop: AbstractEventLoop | None = None) -> Any:
+    def close(self, loop: AbstractEventLoop | None = None) -> _Side | None:
         """Give the store back; the last to do so closes it, if it was opened here.
 
         Returns the native async side of ``loop`` if it is now to be closed: others may hold the store for synchronous
@@ -124,7 +158,9 @@ class Source:
 
 
 def _whereabouts(url: str) -> tuple[str | None, ...]:
-    """What the meaning of a URL depends on besides itself: a relative path is another file after a chdir."""
+    """What the meaning of a URL depends on besides itself: a relative path is another file after a chdir, a token opens other things."""
+    if url.startswith(("http://", "https://")):
+        return (os.environ.get("BOTWIRE_TOKEN"),)
     if not url.startswith("sqlite://") or url.startswith("sqlite:///"):
         return ()
     return str(Path.cwd()), os.environ.get("HOME"), os.environ.get("XDG_DATA_HOME")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from botwire._errors import InvalidValue
+from botwire._names import RESERVED_NAMESPACE
 from botwire._transfer_lines import (
     EndLine,
     EntryLine,
@@ -148,7 +149,7 @@ def _other_export(line: Line, header: Header) -> str:
 # ------------------------------------------------------------------------------------------- reading
 
 
-class _Pages:
+class Pages:
     """How many rows to ask for: as many as are likely to be about PAGE_BYTES, growing slowly from few."""
 
     def __init__(self) -> None:
@@ -165,7 +166,7 @@ class _Reader:
     def __init__(self, store: Store, header: Header) -> None:
         self._store = store
         self._header = header
-        self._pages = _Pages()
+        self._pages = Pages()
 
     def lines(self, last: Line | None) -> Iterator[tuple[bytes, Line]]:
         """All lines after ``last``."""
@@ -186,7 +187,7 @@ class _Reader:
             yield first
         page = self._store.namespaces(first or None, NAMES_PAGE)
         while page:
-            yield from page
+            yield from (name for name in page if name != RESERVED_NAMESPACE)
             page = self._store.namespaces(page[-1], NAMES_PAGE)
 
     def _entries(self, namespace: str, after: str | None) -> Iterator[tuple[bytes, Line]]:

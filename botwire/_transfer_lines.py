@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from botwire._errors import InvalidValue, StoreIncompatible
 from botwire._jsontext import check_text, decode_utf8, encode_utf8, members, quote
-from botwire._names import check_count, check_name
+from botwire._names import check_count, check_name, check_namespace
 from botwire._version import __version__
 from botwire._wire import time_from_iso, time_to_iso, ttl_from_seconds, ttl_to_seconds
 from botwire.stores._protocol import EntryRow, LogInfo, LogRow
@@ -184,7 +184,7 @@ def _parse_header(found: dict[str, str]) -> Header:
     if namespaces is not None:
         if not isinstance(namespaces, list):
             raise InvalidValue("namespaces must be null or a list of names")
-        namespaces = tuple(check_name(name, "namespace") for name in cast("list[object]", namespaces))
+        namespaces = tuple(check_namespace(name) for name in cast("list[object]", namespaces))
     return Header(_str(found, "source"), namespaces, _str(found, "prefix"))
 
 
@@ -197,7 +197,7 @@ def _parse_entry(found: dict[str, str]) -> EntryLine:
         _moment(found, "updated_at"),
         _moment_or_none(found, "expires_at"),
     )
-    return EntryLine(check_name(_plain(found, "namespace"), "namespace"), row)
+    return EntryLine(check_namespace(_plain(found, "namespace")), row)
 
 
 def _parse_session(found: dict[str, str]) -> SessionLine:
@@ -233,7 +233,7 @@ _PARSE = {"header": _parse_header, "entry": _parse_entry, "session": _parse_sess
 def _parse_names(found: dict[str, str]) -> tuple[str, str, str, str]:
     agent = _plain(found, "agent")
     return (
-        check_name(_plain(found, "namespace"), "namespace"),
+        check_namespace(_plain(found, "namespace")),
         check_name(_plain(found, "session"), "session"),
         "" if agent == "" else check_name(agent, "agent"),
         _str(found, "epoch"),

@@ -35,7 +35,7 @@ from botwire._errors import (
 )
 from botwire._jsontext import check_text, encode_utf8, quote
 from botwire._names import ttl_to_us
-from botwire.stores._protocol import EntryHit, EntryRow, LogHit, LogInfo, LogRow
+from botwire.stores._protocol import DayUsage, EntryHit, EntryRow, EntryStamp, Heard, LogHit, LogInfo, LogRow, Usage
 
 PROTOCOL = 1
 """The number of this protocol, which ``/health`` tells. It changes when an older client would no longer understand."""
@@ -51,6 +51,9 @@ MAX_LIMIT = 10_000
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 """A page with values ends once it is about so large; values are never cut."""
+
+KEEP_ALIVE_SECONDS = 15
+"""Seconds of silence after which a stream of changes shows that it is alive, unless asked for otherwise."""
 
 # --------------------------------------------------------------------------------------------- names
 
@@ -187,6 +190,36 @@ def entry_from_json(record: dict[str, Any]) -> EntryRow:
     )
 
 
+def stamp_to_json(stamp: EntryStamp) -> str:
+    """An entry without its value, as an object."""
+    return (
+        f'{{"key":{quote(stamp.key)},"version":{stamp.version},"updated_at":"{time_to_iso(stamp.updated_at)}",'
+        f'"expires_at":{_time(stamp.expires_at)}}}'
+    )
+
+
+def stamp_from_json(record: dict[str, Any]) -> EntryStamp:
+    expires_at = record["expires_at"]
+    until = None if expires_at is None else time_from_iso(expires_at)
+    return EntryStamp(record["key"], record["version"], time_from_iso(record["updated_at"]), until)
+
+
+def heard_to_json(heard: Heard) -> str:
+    """What may have changed: names, or null for any."""
+    names = {"keys": heard.keys, "sessions": heard.sessions}
+    return json.dumps({kind: None if found is None else sorted(found) for kind, found in names.items()}, ensure_ascii=False)
+
+
+def heard_from_json(text: str) -> Heard:
+    """The reverse; what makes no sense means that anything may have changed."""
+    try:
+        record = json.loads(text)
+        keys, sessions = record["keys"], record["sessions"]
+        return Heard(None if keys is None else frozenset(keys), None if sessions is None else frozenset(sessions))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Heard(None, None)
+
+
 def info_to_json(info: LogInfo, as_text: bool) -> str:
     """A session's state as an object."""
     ttl = "null" if info.ttl is None else repr(ttl_to_seconds(info.ttl))
@@ -240,6 +273,17 @@ def log_hit_to_json(hit: LogHit, message: str) -> str:
 
 def log_hit_from_json(record: dict[str, Any]) -> LogHit:
     return LogHit(record["session"], record["agent"], message_from_json(record), record["score"], record["snippet"])
+
+
+def usage_to_json(namespace: str, usage: Usage) -> str:
+    """What a namespace holds, as an object."""
+    return json.dumps({"namespace": namespace, **usage._asdict(), "days": [day._asdict() for day in usage.days]}, ensure_ascii=False)
+
+
+def usage_from_json(record: dict[str, Any]) -> Usage:
+    """What a namespace holds; members that are not known are a later server's."""
+    days = tuple(DayUsage._make(day[name] for name in DayUsage._fields) for day in record["days"])
+    return Usage._make([*(record[name] for name in Usage._fields[:-1]), days])
 
 
 def check_readable(text: str, what: str) -> None:
@@ -299,6 +343,8 @@ _STATUSES: dict[type[BotWireError], int] = {
 
 def status_of(error: BotWireError) -> int:
     """The HTTP status that carries an error."""
+    if isinstance(error, QuotaExceeded) and error.retry_after is None:
+        return 507  # no room is left: waiting makes none
     return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
 
 
@@ -314,7 +360,7 @@ def problem_of(error: BotWireError) -> tuple[int, bytes]:
     if isinstance(error, VersionConflict):
         extra["current"] = error.current
     if isinstance(error, QuotaExceeded):
-        extra["retry_after"] = error.retry_after
+        extra |= {"retry_after": error.retry_after, "limit": error.limit, "current": error.current, "allowed": error.allowed}
     status = status_of(error)
     return status, problem(status, error.code, _title(type(error)), str(error), **extra)
 
@@ -338,8 +384,19 @@ def error_of(document: Mapping[str, Any]) -> BotWireError | None:
         current = document.get("current")
         return VersionConflict(detail, current if isinstance(current, int) else 0)
     if kind is QuotaExceeded:
-        return QuotaExceeded(detail, number_or_none(document.get("retry_after")))
+        return _quota_exceeded(detail, document)
     return None if kind is None else kind(detail)
+
+
+def _quota_exceeded(detail: str, document: Mapping[str, Any]) -> QuotaExceeded:
+    limit, current, allowed = (document.get(name) for name in ("limit", "current", "allowed"))
+    return QuotaExceeded(
+        detail,
+        number_or_none(document.get("retry_after")),
+        limit=limit if isinstance(limit, str) else None,
+        current=current if isinstance(current, int) else None,
+        allowed=allowed if isinstance(allowed, int) else None,
+    )
 
 
 def number_or_none(value: object) -> float | None:

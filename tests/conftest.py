@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     kept = ("BOTWIRE_TEST_", "BOTWIRE_ENV")  # of the latter, the adapters' tests read whose environment this is
     for name in [name for name in os.environ if name.startswith("BOTWIRE_") and not name.startswith(kept)]:
         del os.environ[name]
+    os.environ.pop("PYTHONUNBUFFERED", None)  # what a program forgets to flush, its reader at a pipe's end waits for
     home = tempfile.mkdtemp(prefix="botwire-tests-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     _point_homes_at(Path(home), os.environ.__setitem__)
@@ -174,3 +175,14 @@ def need() -> Need:
 def root() -> Path:
     """The folder of the repository."""
     return ROOT
+
+
+# ------------------------------------------------------------------------------- figures, to be seen
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests recorded as ``figure``, whichever process ran them."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = sorted({str(value) for report in reports for name, value in report.user_properties if name == "figure"})
+    for figure in figures:
+        terminalreporter.write_line(f"figure: {figure}")

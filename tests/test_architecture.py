@@ -14,11 +14,14 @@ import pytest
 
 OUTSIDE = {
     "botwire.stores.http": {"httpcore", "httpx"},
+    "botwire.stores.postgres": {"psycopg", "psycopg_pool"},
+    "botwire.stores.redis": {"redis"},
     "botwire.stores.sqlite": {"apsw"},
     "botwire.cli._doctor": {"apsw"},  # examines what SQLite is in use
     "botwire.cli._store": {"apsw"},
     "botwire.stores._open": {"platformdirs"},
-    "botwire.server": {"pydantic", "starlette", "uvicorn"},
+    "botwire._trace": {"opentelemetry"},
+    "botwire.server": {"prometheus_client", "pydantic", "starlette", "uvicorn"},
     "botwire.cli": {"rich", "typer"},
     "botwire.testing": {"pytest"},
     "botwire.integrations.langchain": {"langchain_core", "pydantic"},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 
 import pytest
 
@@ -340,6 +341,81 @@ def test_connections_of_a_loop_are_closed_although_a_synchronous_memory_holds_th
         assert memory.get("k") == 1
 
 
+class Sides:
+    """A store with a native async side for each loop, that says which of them are open."""
+
+    def __init__(self, store):
+        self._store, self.made, self.open = store, 0, set()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def native_async(self):
+        self.made += 1
+        return self._Side(self, self.made)
+
+    class _Side:
+        def __init__(self, outer, number):
+            self._outer, self._number, self._loop = outer, number, asyncio.get_running_loop()  # as connections know theirs
+            outer.open.add(number)
+
+        async def get(self, namespace, key):
+            assert self._number in self._outer.open, "called after it was closed"
+            await asyncio.sleep(0)
+            return self._outer.get(namespace, key)
+
+        async def close(self):
+            await asyncio.sleep(0)
+            self._outer.open.discard(self._number)
+
+
+def test_a_loop_that_ends_closes_what_was_opened_in_it(store):
+    """A program that calls asyncio.run for each request, as many do, does not pile up connections that nobody can close any more."""
+    sides = Sides(store)
+    memory = AsyncMemory("a", store=sides)
+    loops = []
+
+    async def main():
+        assert sides.open == set()
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(memory.get("k"), memory.get("k"))
+        assert sides.open == {sides.made}
+
+    for _ in range(5):
+        asyncio.run(main())
+    assert (sides.made, sides.open) == (5, set())
+    gc.collect()
+    assert [loop() for loop in loops[:-1]] == [None] * 4
+
+
+def test_a_loop_that_was_not_shut_down_is_forgotten_when_there_is_another(store):
+    """Its connections cannot be closed any more; they are left to the garbage collector, as without botwire."""
+    sides = Sides(store)
+    memory = AsyncMemory("a", store=sides)
+    dropped = asyncio.new_event_loop()
+    dropped.run_until_complete(memory.get("k"))
+    dropped.close()
+    seen = weakref.ref(dropped)
+    del dropped
+    asyncio.run(memory.get("k"))
+    gc.collect()
+    assert seen() is None
+    assert sides.open == {1}
+
+
+@pytest.mark.filterwarnings("error")
+def test_real_connections_are_closed_when_their_loop_ends(store):
+    """Nothing warns of a connection that was left behind, although nobody closes the memory."""
+    with serve_in_thread(store) as url:
+        memory = AsyncMemory("a", url=url)
+        for _ in range(3):
+            asyncio.run(memory.increment("n"))
+            gc.collect()
+        with Memory("a", url=url) as other:
+            assert other.get("n") == 3
+        asyncio.run(memory.close())
+
+
 def test_a_program_that_ends_without_closing_ends_cleanly(tmp_path):
     """Worker threads and open files do not keep a process from ending, and it says nothing on the way."""
     program = f"""
@@ -353,3 +429,33 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+
+
+def test_a_watch_that_is_cancelled_while_it_begins_is_closed(store):
+    """Its block is not left, since it was never entered; the beginning neither goes on by itself nor leaves a listener open."""
+
+    class Ears(Sides):
+        class _Side(Sides._Side):
+            async def listen(self, namespace, session):
+                self._outer.listening.set()
+                await self._outer.may_listen.wait()
+                self._outer.heard.append("listens")
+
+    async def main():
+        sides = Ears(store)
+        sides.listening, sides.may_listen, sides.heard = asyncio.Event(), asyncio.Event(), []
+
+        async def watch():
+            async with AsyncMemory("a", store=sides).watch():
+                pass
+
+        watching = asyncio.ensure_future(watch())
+        await sides.listening.wait()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        sides.may_listen.set()
+        await settle()
+        assert sides.heard == []
+
+    asyncio.run(main())

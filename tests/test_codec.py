@@ -8,12 +8,18 @@ import sys
 from collections import OrderedDict, defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
+from http import HTTPStatus
 from uuid import uuid4
 
 import pytest
 
 from botwire import InvalidValue, StoreCorrupt, ValueTooLarge
 from botwire._codec import decode, encode, parse
+
+
+class Colour(StrEnum):
+    RED = "red"
 
 
 def nested(depth):
@@ -55,6 +61,8 @@ def test_what_is_stored_is_compact_json(value, text):
         (uuid4(), "it", r"str\(\)"),
         (OrderedDict(), "it", r"dict\(\)"),
         ([defaultdict(list)], "it[0]", r"dict\(\)"),
+        ({"a": Colour.RED}, "it['a']", r"a Colour would not come back as it is; use str\(\)$"),
+        ([HTTPStatus.OK], "it[0]", r"use int\(\)$"),
         (object(), "it", "convert"),
         (float("nan"), "it", "nan has no JSON form"),
         ({"a": {2: "x"}}, "it['a']", "the dict key 2 is an int, not str"),

@@ -44,6 +44,19 @@ def test_the_server_without_its_extra_says_what_to_install(package: str):
     assert (name, cause, is_import_error) == (package, "ModuleNotFoundError", True)
 
 
+@pytest.mark.parametrize("package", ["psycopg", "psycopg_pool"])
+def test_a_postgresql_url_without_its_extra_says_what_to_install(package: str):
+    code = CATCH.format(module="botwire").replace(
+        "    import botwire\n", "    botwire.Memory(url='postgresql://me@127.0.0.1/x').get('k')\n"
+    )
+    ended = run_without([package], code)
+
+    assert ended.returncode == 0, ended.stderr
+    message, name, cause, is_import_error = json.loads(ended.stdout)
+    assert "pip install 'botwire[postgres]'" in message
+    assert (name, cause, is_import_error) == (package, "ModuleNotFoundError", True)
+
+
 def test_the_contract_without_pytest_says_what_to_install():
     ended = run_without(["pytest"], CATCH.format(module="botwire.testing"))
 

@@ -103,6 +103,44 @@ def test_a_session_cleared_while_it_is_read_is_read_anew():
     store.close()
 
 
+@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize("size", [6, 6_000])
+@pytest.mark.parametrize("change", ["append", "pop", "trim"])
+def test_a_snapshot_is_of_one_moment_however_many_reads_it_takes(served, size, change):
+    """What is appended, popped or trimmed between two reads is in both messages and state, or in neither."""
+    from botwire.server import serve_in_thread
+
+    store = open_store("memory://")
+    session = Memory("sessions", store=store).session("s")
+    session.append(*[("user", "old")] * size)
+
+    class Changing(_Reading):
+        def read_log(self, *args, **options):
+            page = super().read_log(*args, **options)
+            if len(self._read) == 1:
+                {"append": lambda: session.append(("user", "new")), "pop": session.pop, "trim": lambda: session.trim(2)}[change]()
+            return page
+
+    def check(front):
+        for bounds in ({}, {"last": size + 1}):
+            reading._read.clear()
+            info, messages = Memory("sessions", store=front).session("s").snapshot(**bounds)
+            assert info.count == len(messages), bounds
+            assert change == "pop" or info.head == messages[-1].seq, bounds
+            session.clear()
+            session.append(*[("user", "old")] * size)
+
+    reading = Changing(store, [])
+    if served:
+        with serve_in_thread(reading) as url:
+            front = open_store(url)
+            check(front)
+            front.close()
+    else:
+        check(reading)
+    store.close()
+
+
 def test_a_sessions_ttl_is_seconds_or_a_timedelta(memory):
     """It is read back in seconds, and a handle without ttl leaves it as it is."""
     memory.session("s", ttl=timedelta(hours=1)).append(("user", "hi"))

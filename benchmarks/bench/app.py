@@ -18,6 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from botwire.server import create_app
+from botwire.server._gate import Gate
+from botwire.server._limits import RateLimit
+from botwire.server._quotas import Quotas
+from botwire.server._service import allow_all
 from botwire.stores import Batch, Outcome, Store, open_store
 
 NAMES = ("localhost", "127.0.0.1")
@@ -59,6 +63,14 @@ def asgi_constant(body: bytes) -> Callable[..., Awaitable[None]]:
     return answer
 
 
+def guarded(store: Store) -> Any:
+    """All that can be asked of a server: tokens, charges, caps, sizes, and a rate that is not reached."""
+    limits = {"writes_per_day": 10**12, "bytes": 10**12, "value_bytes": 10**6, "keys": 10**9, "sessions": 10**9}
+    return create_app(
+        store, allow_hosts=NAMES, authorize=Gate(store), quotas=Quotas([("*", limits)]), rate_limit=RateLimit(500_000, 500_000)
+    )
+
+
 def make(variant: str, url: str, body: bytes) -> Any:
     """The app of that name."""
     if variant == "starlette":
@@ -66,7 +78,11 @@ def make(variant: str, url: str, body: bytes) -> Any:
     if variant == "asgi":
         return asgi_constant(body)
     store = open_store(url)
-    return create_app(store if variant == "botwire" else OneCommitEach(store), allow_hosts=NAMES)  # type: ignore[arg-type]
+    if variant == "tokens and quotas":
+        return guarded(store)
+    # Without a gate: it is what the other variant is measured against.
+    served = store if variant == "botwire" else OneCommitEach(store)
+    return create_app(served, allow_hosts=NAMES, authorize=allow_all)  # type: ignore[arg-type]
 
 
 class _Server(uvicorn.Server):
@@ -78,7 +94,7 @@ class _Server(uvicorn.Server):
 def main() -> None:
     """Serve until the input ends."""
     variant, url, body = sys.argv[1:]
-    lifespan = "on" if variant in ("botwire", "one commit per request") else "off"
+    lifespan = "on" if variant in ("botwire", "one commit per request", "tokens and quotas") else "off"
     server = _Server(
         uvicorn.Config(
             make(variant, url, body.encode()),

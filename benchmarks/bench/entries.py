@@ -25,7 +25,7 @@ NAME = "entries"
 KEYS = [f"user:{number}" for number in range(1_000)]
 TEXT = json.dumps(VALUE, separators=(",", ":"))
 PAGE = b"\0" * 4_096
-SETS, GETS = 20, 500
+SETS, GETS, FIRST = 20, 500, 100
 """Calls in one sample: short, so that sides change before the machine does."""
 
 LOG_FRAMES = 1_200
@@ -54,6 +54,7 @@ def rows(settings: Settings) -> Iterator[Row]:
             except PeerMissing as reason:
                 yield absent(NAME, "set, get", name, str(reason))
         yield from _sets(settings, memory, bare, peers, stack)
+        yield from _first(settings, folder)
         yield from _gets(settings, memory, bare, peers)
 
 
@@ -88,6 +89,26 @@ def _sets(settings: Settings, memory: Memory, bare: Bare, peers: dict[str, _Disk
         "bare `sqlite3`, same statement": _keyed(lambda _: bare.set(f"new:{next(fresh)}", TEXT), SETS),
     }
     yield from _against(interleave(new, settings.rounds(40)), "set of a new key, durable (FULL)", {"bare `sqlite3`, same statement": 1.5})
+
+
+def _first(settings: Settings, folder: Path) -> Iterator[Row]:
+    """What a process that does not live long waits for: the first sets on a file that nobody else has open."""
+    files = (folder / f"young-{number}.db" for number in range(10**9))
+
+    def ours() -> float:
+        with Memory("bench", url=f"sqlite:///{next(files)}") as memory:
+            memory.set("made", VALUE)
+            return _keyed(lambda key: memory.set(key, VALUE), FIRST)()
+
+    def bare() -> float:
+        other = Bare(next(files))
+        other.set("made", TEXT)
+        taken = _keyed(lambda key: other.set(key, TEXT), FIRST)()
+        other.close()
+        return taken
+
+    sides: dict[str, Side] = {"botwire": ours, "bare `sqlite3`, same statement": bare}
+    yield from _against(interleave(sides, settings.rounds(20)), f"the first {FIRST} sets on a file, durable (FULL)", {})
 
 
 def _gets(settings: Settings, memory: Memory, bare: Bare, peers: dict[str, _DiskCache]) -> Iterator[Row]:

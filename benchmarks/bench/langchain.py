@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 
+from bench.langchain_talk import conversation
 from bench.measure import Samples, Side, interleave, per_call
 from bench.settings import Settings
 from bench.table import Row, time_text
@@ -43,18 +44,6 @@ def rows(settings: Settings) -> Iterator[Row]:
             BotWireChatHistory(f"short{number}", memory=memory).add_messages(talk[:SHORT])
         yield from _adding(rounds, long, memory, peer)
         yield from _reading(rounds, long, memory, peer)
-
-
-def conversation(length: int) -> list[BaseMessage]:
-    """Questions and answers, these with what a provider says about them."""
-    usage = {"input_tokens": 30, "output_tokens": 40, "total_tokens": 70}
-    about = {"model_name": "some-model", "finish_reason": "stop"}
-    return [
-        AIMessage(f"answer {number} " + "y" * 200, id=f"run-{number}", usage_metadata=usage, response_metadata=about)  # type: ignore[arg-type]
-        if number % 2
-        else HumanMessage(f"question {number} " + "x" * 100)
-        for number in range(length)
-    ]
 
 
 def _adding(rounds: int, long: int, memory: Memory, peer: SQLChatMessageHistory) -> Iterator[Row]:

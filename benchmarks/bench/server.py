@@ -36,17 +36,17 @@ _ENTRY = {
 BODY = json.dumps(_ENTRY, separators=(",", ":"))
 """What the constant apps answer: as long as botwire's answer to a GET."""
 
-_DONE = """
+DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("FOUND %d %d %d %d\\n", summary.requests, summary.duration,
     latency:percentile(99), e.status + e.connect + e.read + e.write + e.timeout))
 end
 """
-_GET = f"""
+GET = f"""
 request = function() return wrk.format("GET", "/memory/bench/user:" .. math.random(0, {KEYS - 1})) end
 """
-_PUT = f"""
+PUT = f"""
 local headers = {{["Content-Type"] = "application/json"}}
 local body = [==[{json.dumps({"value": VALUE})}]==]
 request = function() return wrk.format("PUT", "/memory/bench/user:" .. math.random(0, {KEYS - 1}), headers, body) end
@@ -61,23 +61,23 @@ def rows(settings: Settings) -> Iterator[Row]:
         return
     folder = settings.place("server")
     scripts = {}
-    for name, text in (("get", _GET), ("put", _PUT)):
+    for name, text in (("get", GET), ("put", PUT)):
         scripts[name] = folder / f"{name}.lua"
-        scripts[name].write_text(text + _DONE)
+        scripts[name].write_text(text + DONE)
     with ExitStack() as stack:
-        apps = {name: stack.enter_context(_App(name, folder / f"{name.split()[0]}.db")) for name in _VARIANTS}
-        load = _Wrk(wrk, scripts, 1 if settings.quick else 2)
+        apps = {name: stack.enter_context(App(name, folder / f"{name.split()[0]}.db")) for name in _VARIANTS}
+        load = Wrk(wrk, scripts, 1 if settings.quick else 2)
         for app in apps.values():
             load.run("get", app, 8)  # warms it up
         for connections in CONNECTIONS:
             yield from _at(connections, apps, load, settings.rounds(5))
     for variant in ("botwire", "one commit per request"):
-        acknowledged, found = load.acknowledged[variant], _found(folder / f"{variant.split()[0]}.db")
+        acknowledged, found = load.acknowledged[variant], found_in(folder / f"{variant.split()[0]}.db")
         what = f"PUTs acknowledged under load ({variant}) that the file does not have"
         yield Row(NAME, what, f"{max(0, acknowledged - found):,}", bar="0", passed=found >= acknowledged, note=f"of {acknowledged:,}")
 
 
-def _at(connections: int, apps: dict[str, _App], wrk: _Wrk, rounds: int) -> Iterator[Row]:
+def _at(connections: int, apps: dict[str, App], wrk: Wrk, rounds: int) -> Iterator[Row]:
     sides = {
         "GET": wrk.side("get", apps["botwire"], connections),
         "GET starlette": wrk.side("get", apps["starlette"], connections),
@@ -112,13 +112,13 @@ def _row(samples: Samples, what: str, sides: tuple[str, str], against: str, leas
     )
 
 
-def _found(file: Path) -> int:
+def found_in(file: Path) -> int:
     """How many PUTs a file has seen: each raised a version by one, and each key began at 1."""
     with Memory("bench", url=f"sqlite:///{file}") as memory:
         return sum(row.version for row in memory.store.scan("bench", "", None, KEYS)) - KEYS
 
 
-class _App:
+class App:
     """A server in a process of its own; those that store have files of their own, filled before they start."""
 
     def __init__(self, variant: str, file: Path) -> None:
@@ -144,7 +144,7 @@ class _App:
         self._process.communicate()
 
 
-class _Wrk:
+class Wrk:
     """wrk with our scripts; keeps the longest waits beside the rates."""
 
     def __init__(self, path: str, scripts: dict[str, Path], seconds: int) -> None:
@@ -154,11 +154,11 @@ class _Wrk:
         self.acknowledged: Counter[str] = Counter()
         self._waits: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
 
-    def side(self, method: str, app: _App, connections: int) -> Side:
+    def side(self, method: str, app: App, connections: int) -> Side:
         """A side that gives requests answered a second."""
         return lambda: self.run(method, app, connections)
 
-    def run(self, method: str, app: _App, connections: int) -> float:
+    def run(self, method: str, app: App, connections: int) -> float:
         """Requests answered a second.
 
         Raises:
@@ -172,10 +172,10 @@ class _Wrk:
         if errors:
             raise RuntimeError(f"{errors} of {requests} requests to {app.variant!r} failed:\n{output}")
         self._waits[method, app.variant, connections].append(wait / 1e6)
-        if method == "put":
+        if method.startswith("put"):
             self.acknowledged[app.variant] += requests
         return requests / (microseconds / 1e6)
 
-    def waits(self, method: str, app: _App, connections: int) -> float:
+    def waits(self, method: str, app: App, connections: int) -> float:
         """The 99th percentile of the waits, in seconds: the median of the runs."""
         return statistics.median(self._waits[method, app.variant, connections])

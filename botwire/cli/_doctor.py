@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from botwire._errors import BotWireError
+from botwire.cli._doctor_upkeep import add_upkeep
 from botwire.cli._figures import file_of
 from botwire.cli._output import console, plural, safe_line, size_text, styled
 from botwire.stores._protocol import Store
@@ -106,8 +107,11 @@ def _contents(report: Report, store: Store) -> None:
         return
     for problem in report.figures.get("problems", []):
         report.add("problem", "contents", f"{problem}; save what can be read with `botwire export`, or restore a backup")
+    for advice in report.figures.pop("advice", []):  # of a server's settings, by the store that knows it
+        report.findings.append(Finding(*advice))
     if report.figures.get("ok"):
         report.add("ok", "contents", report.figures.get("note") or _contents_text(report.figures))
+    add_upkeep(report, file_of(store))
 
 
 def _contents_text(figures: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from botwire._names import RESERVED_NAMESPACE
 from botwire.stores._protocol import LogInfo, Store
 
 _PAGE = 1_000
@@ -30,7 +31,7 @@ def iter_namespaces(store: Store) -> Iterator[str]:
     """Every namespace that holds anything."""
     after = None
     while page := store.namespaces(after, _PAGE):
-        yield from page
+        yield from (name for name in page if name != RESERVED_NAMESPACE)
         after = page[-1]
 
 

@@ -9,14 +9,19 @@ import typer
 
 from botwire._errors import BotWireError, QuotaExceeded, VersionConflict
 from botwire.cli import _exit
+from botwire.cli._backup import register as register_backup
+from botwire.cli._copy import register as register_copy
 from botwire.cli._demo import register as register_demo
 from botwire.cli._entries import register as register_entries
 from botwire.cli._mcp import register as register_mcp
 from botwire.cli._options import AsJson, Debug, Namespace, Options, Timeout, Token, Url, help_text
 from botwire.cli._output import complain, drop_output, out
+from botwire.cli._retain import register as register_retain
 from botwire.cli._sessions import register as register_sessions
 from botwire.cli._store import register as register_store
+from botwire.cli._token import register as register_token
 from botwire.cli._transfer import register as register_transfer
+from botwire.cli._watch import register as register_watch
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # typer does not name it, and keeps it elsewhere from version to version
 
@@ -38,7 +43,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for register in (register_entries, register_sessions, register_transfer, register_store, register_mcp, register_demo):
+for register in (
+    register_entries,
+    register_sessions,
+    register_watch,
+    register_transfer,
+    register_copy,
+    register_store,
+    register_token,
+    register_backup,
+    register_retain,
+    register_mcp,
+    register_demo,
+):
     register(app)
 
 

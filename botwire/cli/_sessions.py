@@ -105,13 +105,13 @@ def show(
         complain(_not_there(options, session, agent), "not_found", as_json=options.json)
         return _exit.PROBLEM
     if options.json:
-        records = [_message_record(message) for message in messages]
+        records = [message_record(message) for message in messages]
         about = {"session": info.session_id, "agent": info.agent or "", "epoch": info.epoch, "head": info.head, "count": info.count}
         out(safe_json(_encode({"namespace": options.name, **about, "metadata": info.metadata, "messages": records})))
         return _exit.OK
     _show_head(options, info, len(messages))
     for message in messages:
-        _show_message(message, full)
+        show_message(message, full)
     return _exit.OK
 
 
@@ -119,7 +119,7 @@ def _encode(record: Any) -> str:
     return encode(record, "the session", max_bytes=1 << 62)
 
 
-def _message_record(message: Message) -> dict[str, Any]:
+def message_record(message: Message) -> dict[str, Any]:
     created_at = None if message.created_at is None else time_to_iso(to_us(message.created_at))
     record = {"seq": message.seq, "created_at": created_at, "message": message.to_dict()}
     return {**record, "metadata": message.metadata} if message.metadata else record
@@ -142,7 +142,7 @@ def _show_head(options: Options, info: SessionInfo, shown: int) -> None:
     console().print(styled((safe_line(f"{options.name} / {info.session_id}{agent} · {which}{expires}"), "dim")))
 
 
-def _show_message(message: Message, full: bool) -> None:
+def show_message(message: Message, full: bool) -> None:
     when = "" if message.created_at is None else f" · {moment_text(message.created_at.astimezone(UTC))} UTC"
     name = f" ({message.name})" if message.name else ""
     heading = styled((safe_line(message.role + name), _STYLES.get(message.role, "bold")), (f"  #{message.seq}{when}", "dim"))
@@ -232,7 +232,7 @@ def _entry_record(hit: SearchHit) -> dict[str, Any]:
 
 
 def _hit_record(hit: MessageHit) -> dict[str, Any]:
-    return {"session": hit.session_id, "agent": hit.agent or "", "score": hit.score, "snippet": hit.snippet, **_message_record(hit.message)}
+    return {"session": hit.session_id, "agent": hit.agent or "", "score": hit.score, "snippet": hit.snippet, **message_record(hit.message)}
 
 
 def _show_hits(entries: list[SearchHit], messages: list[MessageHit]) -> None:

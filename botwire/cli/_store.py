@@ -13,8 +13,19 @@ from botwire._errors import MissingExtra
 from botwire._version import __version__
 from botwire.cli import _exit
 from botwire.cli._figures import figures_of, file_of, iter_namespaces
+from botwire.cli._operating import Drain, Form, Level, LogFormat, LogLevel, MetricsHost, MetricsPort, operating
 from botwire.cli._options import Options, command
 from botwire.cli._output import Column, console, note, out, out_json, out_table, safe_line, size_text, styled
+from botwire.cli._serve_options import (
+    Burst,
+    ConfigFile,
+    ForwardedAllowIPs,
+    PublicTerms,
+    QuotaRules,
+    RequestRate,
+    TLSCert,
+    TLSKey,
+)
 
 if TYPE_CHECKING:
     from botwire.stores import Store
@@ -112,7 +123,7 @@ def doctor(
 # -------------------------------------------------------------------------------------------- serve
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - the command's options
     options: Options,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="The port; 0 for any free one.")] = 8377,
@@ -124,24 +135,44 @@ def serve(
     allow_hosts: Annotated[
         list[str] | None, typer.Option("--allow-host", metavar="NAME", help="Another name by which clients call it, such as a proxy's.")
     ] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen beyond this machine without tokens.")] = False,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that answer requests.")] = 1,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Ask for no tokens: whoever can reach it can do everything.")] = False,
+    tls_cert: TLSCert = None,
+    tls_key: TLSKey = None,
+    forwarded_allow_ips: ForwardedAllowIPs = None,
+    config: ConfigFile = None,
+    quota: QuotaRules = None,
+    requests_per_second: RequestRate = None,
+    burst: Burst = None,
+    public_terms: PublicTerms = False,
+    log_level: LogLevel = Level.WARNING,
+    log_format: LogFormat = Form.PLAIN,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+    drain: Drain = 0.0,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Show what is stored to people, at /.")] = True,
 ) -> int:
     """Serve a store over HTTP, until Ctrl-C. Prints its URL when it is ready.
 
     Then, elsewhere: BOTWIRE_URL=http://127.0.0.1:8377, or Memory(url="http://127.0.0.1:8377").
 
         botwire serve
-        botwire serve --port 9000 --store sqlite:///srv/memory.db
+        botwire serve --port 9000 --store sqlite:///srv/memory.db --workers 4
+        botwire serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key --quota 'team-*:writes_per_day=1000,bytes=50MB'
     """
     from botwire.server import serve as run  # says what to install if it is not there
+    from botwire.server import settings_of
 
     if store is not None and options.url is not None and store != options.url:
         raise typer.BadParameter("--store and --url are two names of one thing; give one of them")
-    settings = {"max_value_bytes": max_value_bytes, "max_batch_bytes": max_batch_bytes}
+    limits = {"requests_per_second": requests_per_second, "burst": burst, "public_terms": public_terms}
+    settings = settings_of(config, quota or (), tls_cert=tls_cert, tls_key=tls_key, forwarded_allow_ips=forwarded_allow_ips, **limits)
+    settings |= {"max_value_bytes": max_value_bytes, "max_batch_bytes": max_batch_bytes, "page": page}
+    settings["operating"] = operating(log_level, log_format, metrics_port, metrics_host, drain, config)
     url = store if store is not None else options.url
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes what it took on, then gets the signal again
     try:
-        run(url, host=host, port=port, no_auth=no_auth, allow_hosts=allow_hosts or (), ready=_tell_ready, **settings)
+        run(url, host=host, port=port, no_auth=no_auth, allow_hosts=allow_hosts or (), workers=workers, ready=_tell_ready, **settings)
     except KeyboardInterrupt:
         note("botwire: stopped")
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from botwire._errors import BotWireError, InvalidValue
-from botwire._names import check_name, check_prefix
+from botwire._names import check_namespace, check_prefix
 from botwire.cli import _exit
 from botwire.cli._options import Options, command
 from botwire.cli._output import note, out_json, plural, safe_json
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def _chosen(options: Options, namespaces: list[str] | None) -> tuple[str, ...] | None:
     names = namespaces or ([options.namespace] if options.namespace is not None else [])
-    return tuple(check_name(name, "namespace") for name in names) or None
+    return tuple(check_namespace(name) for name in names) or None
 
 
 # ------------------------------------------------------------------------------------------- export

@@ -21,7 +21,11 @@ td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--
 details { margin: .5rem 0 } summary { cursor: pointer }
 """
 
-_NAMES = {"namespace": "my-agent", "key": "user-42", "session": "chat-1"}
+_NAMES = {"namespace": "my-agent", "key": "user-42", "session": "chat-1", "id": "k3f9w2qd"}
+_TOKENS = (
+    'Where the server asks for a token, each request carries it: `-H "Authorization: Bearer $BOTWIRE_TOKEN"`. What it does not open '
+    "is answered as what does not exist."
+)
 _QUERIES = {"q": "dark", "last": "20"}
 
 
@@ -39,6 +43,7 @@ def _template() -> str:
         f"<title>botwire {escape(info['version'])}</title><style>{_STYLE}</style></head><body>"
         f"<h1>botwire</h1><p>{escape(info['summary'])}, version {escape(info['version'])}. "
         f'{_code(info["description"])} The same as a document for programs: <a href="/openapi.json">openapi.json</a>.</p>'
+        f"<p>{_code(_TOKENS)}</p>"
         f"<nav>{links}</nav><h2>Requests</h2>{''.join(map(_section, ROUTES))}"
         f"<h2>Problems</h2>{_problems()}<h2>Types</h2>{_types()}</body></html>"
     )
@@ -52,7 +57,8 @@ def _section(route: Route) -> str:
         f'<h3 id="{route.name}">{escape(route.summary)}</h3>'
         f'<p><code><span class="method">{route.method}</span> {escape(route.path)}</code></p>'
         f"{f'<p>{_code(route.about)}</p>' if route.about else ''}{_table(operation.get('parameters', []))}"
-        f"{f'<p>Takes {takes}.</p>' if takes else ''}<p>Answers {answers}.</p><pre>{escape(curl(route, '{{base}}'))}</pre>"
+        f"{f'<p>Takes {takes}.</p>' if takes else ''}<p>Answers {answers or escape(route.content)}.</p>"
+        f"<pre>{escape(curl(route, '{{base}}'))}</pre>"
     )
 
 
@@ -62,8 +68,12 @@ def curl(route: Route, base: str) -> str:
     for name, value in _NAMES.items():
         path = path.replace(f"{{{name}}}", value)
     query = "&".join(f"{name}={_QUERIES[name]}" for name in route.query.split() if name in _QUERIES)
-    line = "curl" if route.method == "get" else f"curl -X {route.method.upper()}"
+    line = ("curl -N" if route.stream else "curl") if route.method == "get" else f"curl -X {route.method.upper()}"
     line += f" '{base}{path}{'?' + query if query else ''}'"
+    if route.path.startswith("/admin"):
+        line += ' -H "Authorization: Bearer $BOTWIRE_TOKEN"'
+    if route.content and not route.content.startswith("text/"):
+        line += f" --output {route.name}.db"
     return f"{line} -H 'Content-Type: application/json' -d '{route.example}'" if route.example else line
 
 

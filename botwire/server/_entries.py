@@ -8,6 +8,7 @@ from botwire import _wire
 from botwire._errors import InvalidValue, ValueTooLarge
 from botwire._jsontext import check_text, encode_utf8, quote
 from botwire._names import check_name, check_prefix
+from botwire._tokens import namespaces_seen
 from botwire.server._operations import MAX_DIGITS, is_number, operations_from_body, results_to_body
 from botwire.server._pages import entry_page
 from botwire.server._problems import Reply, json_reply
@@ -65,7 +66,8 @@ async def list_namespaces(call: Call) -> Reply:
     call.service.authorize(call.headers, None, "read")
     query = call.query("limit", "cursor")
     limit = page_limit(query)
-    names = await call.service.run(call.service.store.namespaces, query.get("cursor"), limit + 1)
+    seen = call.service.namespaces_seen(call.headers)
+    names = await call.service.run(namespaces_seen, call.service.store, seen, query.get("cursor"), limit + 1)
     return json_reply(encode_utf8(_name_page("", "namespaces", names, limit)))
 
 

@@ -5,6 +5,7 @@ Requests are read by ``_fields``, which passes values through as text; the tests
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -56,8 +57,13 @@ class Problem(BaseModel):
     status: int
     detail: str
     code: str
-    current: int | None = Field(None, description="version_conflict: the version the entry is at, 0 if there is none.")
-    retry_after: float | None = Field(None, description="quota_exceeded: seconds to wait.")
+    instance: str = Field(description="The request's id, as the server's log has it.")
+    current: int | None = Field(
+        None, description="version_conflict: the version the entry is at, 0 if there is none. quota_exceeded: what is used."
+    )
+    retry_after: float | None = Field(None, description="quota_exceeded: seconds to wait; null if waiting does not help.")
+    limit: str | None = Field(None, description="quota_exceeded: which limit: `writes_per_day`, `bytes`, `keys`, ...")
+    allowed: int | None = Field(None, description="quota_exceeded: how much of it there is; `current` is what is used.")
 
 
 # ------------------------------------------------------------------------------------------- entries
@@ -126,6 +132,27 @@ class KeyPage(BaseModel):
     count: Count
     keys: list[str]
     next_cursor: str | None
+
+
+class Stamp(BaseModel):
+    key: Name
+    version: Version
+    updated_at: Time
+    expires_at: Time | None
+
+
+class StampPage(BaseModel):
+    namespace: str
+    count: Count
+    stamps: list[Stamp]
+    next_cursor: str | None
+
+
+class Change(BaseModel):
+    """The data of an event `change`: what may have changed."""
+
+    keys: list[str] | None = Field(description="Null: any.")
+    sessions: list[str] | None = Field(description="Null: any.")
 
 
 class EntryPage(BaseModel):
@@ -304,12 +331,63 @@ class MessageHits(BaseModel):
 # -------------------------------------------------------------------------------------------- others
 
 
+_FOR_THE_KNOWN = "Left out where tokens are asked for and the request has none that is known."
+
+
 class Health(BaseModel):
     service: Literal["botwire"]
     version: str
     protocol: int
-    store: str
+    store: str = Field(default="", description=_FOR_THE_KNOWN)
     ok: bool
+
+
+class DayUsage(BaseModel):
+    """What was last written on one day (UTC) and is still there."""
+
+    day: date
+    entries: Count
+    messages: Count
+    bytes: Count
+
+
+class Usage(BaseModel):
+    """What a namespace holds; bytes are those of values and messages as UTF-8."""
+
+    namespace: str
+    entries: Count
+    entry_bytes: Count
+    sessions: Count
+    messages: Count
+    message_bytes: Count
+    days: list[DayUsage]
+
+
+class Gone(BaseModel):
+    entries: Count
+    sessions: Count
+    messages: Count
+    entirely: bool = Field(description="Whether what the store remembers of requests and counts of writes went too.")
+
+
+class NamespaceDeleted(BaseModel):
+    namespace: str
+    deleted: Gone
+
+
+class SessionsGone(BaseModel):
+    sessions: Count
+    messages: Count
+
+
+class ManySessionsDeleted(BaseModel):
+    namespace: str
+    deleted: SessionsGone
+
+
+class Ready(BaseModel):
+    ready: Literal[True]
+    store: str = Field(default="", description=_FOR_THE_KNOWN)
 
 
 class Check(BaseModel):

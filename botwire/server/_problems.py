@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 
 from botwire import _wire
 from botwire._errors import BotWireError, QuotaExceeded, StoreBusy, VersionConflict
+from botwire.server._limits import limit_headers
 
 logger = logging.getLogger("botwire.server")
 
@@ -37,6 +39,10 @@ class HTTPProblem(Exception):
         self.headers = headers
 
 
+class Hidden(Exception):
+    """What the request asks for is not for its caller: to be answered as if it did not exist."""
+
+
 class Disconnected(Exception):
     """The client went away before it had sent its request."""
 
@@ -62,26 +68,31 @@ def json_reply(body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
     return 200, [_JSON, (b"content-length", str(len(body)).encode()), *headers], body
 
 
-def reply_to(error: Exception) -> Reply:
-    """The answer that tells of an error. What nobody foresaw is logged, and told without its details."""
+def reply_to(error: Exception, request_id: str) -> Reply:
+    """The answer that tells of an error. What nobody foresaw is logged, and told without its details.
+
+    Its member ``instance`` (RFC 9457 section 3.1.5) holds the request's id, under which the log has the same request.
+    """
+    status, headers, body = _reply_to(error, request_id)
+    body = body[:-1] + b',"instance":"urn:botwire:request:%s"}' % request_id.encode()
+    return status, [_PROBLEM, (b"content-length", str(len(body)).encode()), *headers], body
+
+
+def _reply_to(error: Exception, request_id: str) -> Reply:
     if isinstance(error, HTTPProblem):
         body = _wire.problem(error.status, error.code, error.code.replace("_", " "), str(error))
-        return _problem_reply(error.status, body, *error.headers)
+        return error.status, [*error.headers], body
     if isinstance(error, BotWireError):
         status, body = _wire.problem_of(error)
-        return _problem_reply(status, body, *_extra_headers(error))
-    logger.error("a request failed in a way nobody foresaw", exc_info=error)
+        return status, _extra_headers(error), body
+    logger.error("request %s failed in a way nobody foresaw", request_id, exc_info=error)
     body = _wire.problem(500, "internal_error", "internal error", "the server failed to answer; its log says why")
-    return _problem_reply(500, body)
-
-
-def _problem_reply(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
-    return status, [_PROBLEM, (b"content-length", str(len(body)).encode()), *headers], body
+    return 500, [], body
 
 
 def _extra_headers(error: BotWireError) -> Headers:
     if isinstance(error, QuotaExceeded) and error.retry_after is not None:
-        return [(b"retry-after", str(max(1, round(error.retry_after))).encode())]
+        return [(b"retry-after", str(max(1, ceil(error.retry_after))).encode()), *limit_headers(error)]
     if isinstance(error, StoreBusy):
         return [(b"retry-after", str(RETRY_SECONDS).encode())]
     if isinstance(error, VersionConflict) and error.current:

@@ -10,9 +10,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
+from botwire import _trace
 from botwire._errors import BotWireError, Closed
+from botwire.server._metrics import Metrics
 from botwire.stores._protocol import Batch, Outcome, Result, Store
 
 logger = logging.getLogger("botwire.server")
@@ -20,7 +23,7 @@ logger = logging.getLogger("botwire.server")
 MAX_GROUP = 1_000
 """Batches in one commit at most, so that a flood does not make the first ones wait for the last."""
 
-_Waiting = tuple[Batch, "asyncio.Future[list[Result]]"]
+_Waiting = tuple[Batch, "asyncio.Future[list[Result]]", float]
 
 
 class WriteQueue:
@@ -28,10 +31,13 @@ class WriteQueue:
 
     Args:
         store: whose ``write`` is called, by one thread of the queue's own.
+        metrics: where groups and waits are counted.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, metrics: Metrics | None = None) -> None:
         self._store = store
+        self._metrics = metrics or Metrics(store)
+        self._metrics.waiting = lambda: len(self._waiting)
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -53,10 +59,13 @@ class WriteQueue:
                 self._loop = loop
                 self._thread = threading.Thread(target=self._work, name="botwire-writer", daemon=True)
                 self._thread.start()
-            self._waiting.append((batch, future))
+            self._waiting.append((batch, future, perf_counter()))
             if len(self._waiting) == 1:
                 self._changed.notify()
-        return await future
+        if not _trace.is_on():
+            return await future
+        with _trace.span("store write", db__operation__name="write", botwire__operations=len(batch.operations)):
+            return await future
 
     def close(self) -> None:
         """Write what was taken on, then stop. Later batches are refused. Waits, so it is called from another thread than the loop's."""
@@ -68,11 +77,12 @@ class WriteQueue:
 
     def _work(self) -> None:
         while group := self._next_group():
-            outcomes = self._write([batch for batch, _ in group])
+            self._count(group)
+            outcomes = self._write([batch for batch, _, _ in group])
             loop = self._loop
             if loop is None or loop.is_closed():
                 return
-            loop.call_soon_threadsafe(_settle, [future for _, future in group], outcomes)
+            loop.call_soon_threadsafe(_settle, [future for _, future, _ in group], outcomes)
 
     def _next_group(self) -> list[_Waiting]:
         """What waits, as soon as there is any; nothing once the queue is closed and empty."""
@@ -81,6 +91,12 @@ class WriteQueue:
                 self._changed.wait()
             group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
             return group
+
+    def _count(self, group: list[_Waiting]) -> None:
+        now = perf_counter()
+        for _, _, since in group:
+            self._metrics.queue_seconds.add(now - since)
+        self._metrics.commit_batches.add(len(group))
 
     def _write(self, batches: list[Batch]) -> Sequence[Outcome | BaseException]:
         try:

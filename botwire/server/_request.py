@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -151,6 +151,18 @@ def if_version_of(headers: HeaderMap) -> int | None:
     return version
 
 
+def refuse_twice(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse a request with two tokens or two names of the server: what stands before it may have looked at the other one.
+
+    Raises:
+        InvalidValue: if it has.
+    """
+    names = [name for name, _ in headers]
+    for name in (b"authorization", b"host"):
+        if names.count(name) > 1:
+            raise InvalidValue(f"the header {name.decode()} is sent twice; send it once")
+
+
 def refuse_conditions(headers: HeaderMap) -> None:
     """For writes that cannot be conditional.
 
@@ -189,8 +201,14 @@ class Call:
     def __init__(self, service: Service, scope: Scope, headers: HeaderMap, receive: Receive) -> None:
         self.service = service
         self.headers = headers
+        self.method: str = scope["method"]
         self._scope = scope
         self._receive = receive
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the client sees it."""
+        return str(self._scope.get("scheme", "http"))
 
     def namespace(self, action: Action) -> str:
         """The namespace in the path, once it is clear that the caller may do that there."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from botwire._errors import BotWireError, InvalidValue
+from botwire._errors import BotWireError
 from botwire.server._app import create_app
 from botwire.server._hot import HotPath
-from botwire.stores._open import open_store
+from botwire.server._operating import Operating
+from botwire.server._service import Authorize
+from botwire.server._start import TLS, rule_for, tokens_asked
+from botwire.server._workers import check_workers, run_workers
+from botwire.stores._open import open_store, resolve_url
 from botwire.stores._protocol import Store
 
 DEFAULT_PORT = 8377
@@ -25,14 +31,18 @@ GRACE_SECONDS = 30
 """How long a shutdown waits for requests that are being answered."""
 
 
-def serve(
+def serve(  # noqa: PLR0913 - what an operator may set
     store_url: str | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     no_auth: bool = False,
     allow_hosts: Collection[str] = (),
+    workers: int = 1,
     ready: Callable[[str], None] | None = None,
+    tls: TLS | None = None,
+    forwarded_allow_ips: str | None = None,
+    operating: Operating | None = None,
     **options: Any,
 ) -> None:
     """Serve a store until SIGINT or SIGTERM; what was acknowledged by then is durable.
@@ -41,33 +51,57 @@ def serve(
         store_url: as in ``open_store``; None for ``BOTWIRE_URL`` or else the default file.
         host: the address to listen at.
         port: the port; 0 for any free one.
-        no_auth: listen beyond this machine although everyone who can reach the port can read and write everything.
+        no_auth: ask for no tokens, whatever there are: everyone who can reach the port can read and write everything.
         allow_hosts: names besides the address itself by which clients may call a server on the loopback address,
-            such as that of a reverse proxy before it.
+            such as that of a reverse proxy before it; the page may be opened under them.
+        workers: processes that answer requests, all at the same address; one that dies is started anew.
         ready: called with a line of text once requests are answered; without it the line is printed.
+        tls: the certificate with which to serve https.
+        forwarded_allow_ips: addresses of reverse proxies, by commas, whose ``X-Forwarded-For`` and ``-Proto`` are believed; ``*`` for all.
+        operating: what an operator sets: logs, metrics, retention.
         options: of ``create_app``.
 
     Raises:
-        InvalidValue: if ``host`` is beyond this machine and ``no_auth`` is not given.
-        BotWireError: if the port cannot be listened at, or the store not be opened.
+        InvalidValue: if ``host`` is beyond this machine, the store has no tokens, and ``no_auth`` is not given; if the certificate
+            cannot be used; or if the store cannot be served by several processes.
+        BotWireError: if the port cannot be listened at, or the store not be opened, or if it cannot keep the quotas.
     """
+    if workers != 1:
+        check_workers(workers, resolve_url(store_url)[0])
     loopback = _is_loopback(host)
-    if not loopback and not no_auth:
-        raise InvalidValue(
-            f"{host} can be reached from other machines, and there are no tokens: anyone there could read and write everything. "
-            "Listen at 127.0.0.1, or say no_auth=True (--no-auth) if the network itself keeps strangers out"
-        )
-    listening = _listen(host, port)
+    settings: dict[str, Any] = {} if tls is None else tls.settings()
+    if forwarded_allow_ips is not None:
+        settings |= {"proxy_headers": True, "forwarded_allow_ips": forwarded_allow_ips}
+    options["operating"] = operating or Operating()
+    options["operating"].set_up_logs()
+    store = open_store(store_url)
     try:
-        store = open_store(store_url)
+        authorize = rule_for(store, host=host, loopback=loopback, no_auth=no_auth)
+        if (quotas := options.get("quotas")) is not None:
+            quotas.probe(store)
+        listening = _listen(host, port)
     except BaseException:
-        listening.close()
+        store.close()
         raise
-    allowed = {"localhost", "127.0.0.1", "[::1]", host, *allow_hosts} if loopback else None
-    app = create_app(store, owns_store=True, allow_hosts=allowed, **options)
-    url = _url(listening, host)
-    line = f"botwire serving {store.url} at {url} (docs: {url}/docs)"
-    _Server(app, lambda: (ready or _print)(line)).run(sockets=[listening])
+    options["origins"] = allow_hosts
+    options["allow_hosts"] = {"localhost", "127.0.0.1", "[::1]", host, *allow_hosts} if loopback else None
+    line = _ready_line(store.url, _url(listening, host, "http" if tls is None else "https"), workers, tokens_asked(authorize))
+    tell = lambda: (ready or _print)(line)  # noqa: E731 - said once everything answers
+
+    def answer(store: Store, authorize: Authorize, on_ready: Callable[[], object]) -> None:
+        _Server(create_app(store, owns_store=True, authorize=authorize, **options), on_ready, **settings).run(sockets=[listening])
+
+    if workers == 1:
+        answer(store, authorize, tell)
+        return
+    store.close()  # each worker opens its own
+    rule = functools.partial(rule_for, host=host, loopback=loopback, no_auth=no_auth)
+    run_workers(workers, store_url, listening, lambda store, on_ready: answer(store, rule(store), on_ready), lambda _: tell())
+
+
+def _ready_line(where: str, url: str, workers: int, tokens: str) -> str:
+    how = f" by {workers} processes" if workers > 1 else ""
+    return f"botwire serving {where} at {url}{how} (docs: {url}/docs{tokens})"
 
 
 def _print(line: str) -> None:
@@ -101,10 +135,12 @@ def serve_in_thread(store: Store, *, host: str = "127.0.0.1", port: int = 0, **o
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, and logs nothing of requests."""
 
-    def __init__(self, app: HotPath, on_ready: Callable[[], object]) -> None:
+    def __init__(self, app: HotPath, on_ready: Callable[[], object], **settings: Any) -> None:
+        settings = {"proxy_headers": False, **settings}  # uvicorn's default believes everybody on this machine
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
+                **settings,
                 http="httptools",
                 loop="auto",  # uvloop, where there is one
                 lifespan="on",
@@ -118,11 +154,26 @@ class _Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._app = app
+        self._draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to end: ``/ready`` says so from now on; where a drain is set, the rest happens that many seconds later."""
+        drain = self._app.stop()
+        if drain and not self._draining:
+            self._draining = True
+            threading.Timer(drain, super().handle_exit, (sig, frame)).start()
+        else:
+            super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.end_streams()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -145,9 +196,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _url(listening: socket.socket, host: str) -> str:
+def _url(listening: socket.socket, host: str, scheme: str = "http") -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listening.getsockname()[1]}"
+    return f"{scheme}://{name}:{listening.getsockname()[1]}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,24 @@ from botwire import _wire
 from botwire._errors import BotWireError, OutcomeUnknown, QuotaExceeded, StoreUnavailable, Unauthorized, Unsupported, ValueTooLarge
 from botwire._jsontext import encode_utf8
 from botwire.stores._http_batch import operations_to_body, results_from_body
-from botwire.stores._protocol import RETRY_PREFIX, Batch, Delete, EntryHit, EntryRow, LogHit, LogInfo, LogPage, LogRow, Outcome, Result, Set
+from botwire.stores._keeping import Gone
+from botwire.stores._protocol import (
+    RETRY_PREFIX,
+    Batch,
+    Delete,
+    EntryHit,
+    EntryRow,
+    EntryStamp,
+    LogHit,
+    LogInfo,
+    LogPage,
+    LogRow,
+    Outcome,
+    Result,
+    Set,
+    Usage,
+)
+from botwire.stores._records import removals
 
 T = TypeVar("T")
 
@@ -61,6 +78,8 @@ class HTTPCalls:
         return outcomes
 
     def _write_one(self, batch: Batch) -> Call[list[Result]]:
+        if batch.terms is not None:
+            raise Unsupported("a server has its own terms (see its --quota): a batch sent to one cannot bring others")
         if len(batch.operations) == 1 and _fits_header(batch.request_id):
             operation = batch.operations[0]
             if isinstance(operation, Set) and isinstance(operation.ttl, int | None):
@@ -110,10 +129,25 @@ class HTTPCalls:
         """See ``Store.scan_keys``."""
         return (yield from self._paged(_wire.path("memory", namespace), "keys", {"prefix": prefix or None}, after, limit))
 
+    def scan_stamps(self, namespace: str, prefix: str, after: str | None, limit: int) -> Call[list[EntryStamp]]:
+        """See ``Store.scan_stamps``."""
+        records = yield from self._paged(_wire.path("stamps", namespace), "stamps", {"prefix": prefix or None}, after, limit)
+        return [_wire.stamp_from_json(record) for record in records]
+
     def count(self, namespace: str, prefix: str = "") -> Call[int]:
         """See ``Store.count``."""
         request = Request("GET", _wire.path("count", namespace) + _wire.query(prefix=prefix or None))
         return (yield from self._object(request))["count"]
+
+    def delete_namespace(self, namespace: str) -> Call[Gone]:
+        """Remove all of it. Not sent again if no answer comes: the count would be lost."""
+        request = Request("DELETE", _wire.path("namespaces", namespace), None, (), writes=True, repeatable=False)
+        deleted = (yield from self._object(request))["deleted"]
+        return Gone(deleted["entries"], deleted["sessions"], deleted["messages"])
+
+    def usage(self, namespace: str) -> Call[Usage]:
+        """See ``Store.usage``."""
+        return _wire.usage_from_json((yield from self._object(Request("GET", _wire.path("usage", namespace)))))
 
     def namespaces(self, after: str | None, limit: int) -> Call[list[str]]:
         """See ``Store.namespaces``."""
@@ -152,7 +186,7 @@ class HTTPCalls:
     def _read_first(
         self, path: str, parameters: dict[str, Any], after: int | None, before: int | None, wanted: int | None
     ) -> Call[LogPage | None]:
-        """Pages from the oldest on, put together; None if the log was cleared meanwhile, so that they do not fit."""
+        """Pages from the oldest on, put together; None if messages were removed meanwhile, so that they do not fit."""
         info: LogInfo | None = None
         rows: list[LogRow] = []
         more, first = True, True
@@ -160,7 +194,7 @@ class HTTPCalls:
             size = _wire.MAX_LIMIT if wanted is None else min(wanted - len(rows), _wire.MAX_LIMIT)
             query = _wire.query(**parameters, after=rows[-1].seq if rows else after, before=before, limit=size)
             page, more = yield from self._log_page(path + query)
-            if not first and _epoch(page.info) != _epoch(info):
+            if not first and removals(page.info) != removals(info):
                 return None
             info, first = page.info, False
             rows += page.rows
@@ -177,7 +211,7 @@ class HTTPCalls:
         while more and rows and len(rows) < wanted:
             query = _wire.query(**parameters, after=after, before=rows[0].seq, last=min(wanted - len(rows), _wire.MAX_LIMIT))
             page, more = yield from self._log_page(path + query)
-            if _epoch(page.info) != _epoch(info):
+            if removals(page.info) != removals(info):
                 return None
             rows = page.rows + rows
         return LogPage(info, rows)
@@ -203,9 +237,23 @@ class HTTPCalls:
         record = yield from self._object(Request("GET", _wire.path("search", namespace, "messages") + query))
         return [_wire.log_hit_from_json(hit) for hit in record["hits"]]
 
+    def listening(self, namespace: str, session: str | None, keep_alive: int) -> Call[Request | None]:
+        """The request whose answer tells of changes; None where none does."""
+        yield from ()
+        target = _wire.path("watch", namespace) + _wire.query(session=session, keep_alive=keep_alive)
+        return Request("GET", target, None, (("accept", "text/event-stream"),))
+
     def check(self) -> Call[dict[str, Any]]:
         """See ``Store.check``."""
         return (yield from self._object(Request("GET", "/check")))
+
+    def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Call[dict[str, Any] | None]:
+        """A route of the server that is no store's; None where the answer is that what is named does not exist."""
+        body = None if document is None else encode_utf8(json.dumps(document, ensure_ascii=False))
+        headers = () if body is None else _JSON_BODY
+        # Not repeated: of two tokens made by one command, one would be nobody's.
+        request = Request(method, path, body, headers, writes=method != "GET", repeatable=method != "POST")
+        return (yield from self._object_or_none(request))
 
     # ------------------------------------------------------------------------------------- exchanges
 
@@ -259,10 +307,6 @@ def _condition(if_version: int | None) -> tuple[tuple[str, str], ...]:
     if if_version is None:
         return ()
     return (("if-none-match", "*"),) if if_version == 0 else (("if-match", _wire.etag(if_version)),)
-
-
-def _epoch(info: LogInfo | None) -> str | None:
-    return None if info is None else info.epoch
 
 
 # ------------------------------------------------------------------------------------------- answers

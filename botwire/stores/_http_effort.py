@@ -27,7 +27,9 @@ class Effort:
     """
 
     def __init__(self, request: Request, where: str, timeout: float, retries: int) -> None:
-        self.deadline = time.monotonic() + timeout
+        self._began = time.monotonic()
+        self._attempts = 0
+        self.deadline = self._began + timeout
         self._request = request
         self._where = where
         self._timeout = timeout
@@ -40,6 +42,7 @@ class Effort:
         """Seconds left for an attempt that begins now."""
         left = self.remaining()
         self._sending = True
+        self._attempts += 1
         return left
 
     def remaining(self) -> float:
@@ -107,8 +110,9 @@ class Effort:
         return delay
 
     def _unknown(self) -> OutcomeUnknown:
+        asked = f"{self._attempts} attempt{'s' if self._attempts != 1 else ''} within {time.monotonic() - self._began:.1f} s"
         return OutcomeUnknown(
-            f"{self._where} did not say within {self._timeout:g} s what became of a write: it may or may not have happened; "
+            f"{self._where} did not say what became of a write, in {asked}: it may or may not have happened; "
             "read before writing again, or repeat the call with a request_id of your own, under which it is applied once"
         )
 

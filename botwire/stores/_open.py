@@ -15,6 +15,14 @@ _SCHEMES = {
     "memory": "botwire.stores.sqlite:SQLiteStore",
     "http": "botwire.stores.http:HTTPStore",
     "https": "botwire.stores.http:HTTPStore",
+    "redis": "botwire.stores.redis:RedisStore",
+    "rediss": "botwire.stores.redis:RedisStore",
+    "redis+cluster": "botwire.stores.redis:RedisStore",
+    "rediss+cluster": "botwire.stores.redis:RedisStore",
+    "redis+sentinel": "botwire.stores.redis:RedisStore",
+    "rediss+sentinel": "botwire.stores.redis:RedisStore",
+    "postgresql": "botwire.stores.postgres:PostgresStore",
+    "postgres": "botwire.stores.postgres:PostgresStore",
 }
 KNOWN_SCHEMES = tuple(_SCHEMES)
 """URL schemes that ``open_store`` knows."""
@@ -44,7 +52,7 @@ def open_store(url: str | None = None, *, token: str | None = None, timeout: flo
 
     Args:
         url: one of the forms ``sqlite:///path/to/file.db``, ``sqlite://`` (the default file), ``memory://``,
-            ``http://host:port``, ``https://host``; None for ``BOTWIRE_URL``, or else the default file.
+            ``http://host:port``, ``https://host``, ``postgresql://user@host/database``; None for ``BOTWIRE_URL``, or else the default file.
         token: for a server that asks for one; None for ``BOTWIRE_TOKEN``.
         timeout: seconds that one call may take.
         options: what else the store's class takes.

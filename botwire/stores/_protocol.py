@@ -11,260 +11,112 @@ Times are whole microseconds since 1970-01-01 UTC; a time to live is in microsec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
-from botwire._errors import BotWireError
+from botwire.stores._batches import (
+    KEEP,
+    RETRY_PREFIX,
+    Append,
+    Appended,
+    Batch,
+    Cap,
+    Change,
+    Changed,
+    Charge,
+    Clear,
+    ClearLog,
+    Delete,
+    DeleteLog,
+    LogPlace,
+    Operation,
+    Outcome,
+    Pop,
+    Restore,
+    RestoreLog,
+    Result,
+    Set,
+    SetLog,
+    Terms,
+    Trim,
+    Ttl,
+)
+from botwire.stores._rows import (
+    DayUsage,
+    EntryHit,
+    EntryRow,
+    EntryStamp,
+    LogHit,
+    LogInfo,
+    LogPage,
+    LogRow,
+    Usage,
+)
+
+__all__ = [
+    "KEEP",
+    "RETRY_PREFIX",
+    "Append",
+    "Appended",
+    "Batch",
+    "Cap",
+    "Change",
+    "Changed",
+    "Charge",
+    "Clear",
+    "ClearLog",
+    "DayUsage",
+    "Delete",
+    "DeleteLog",
+    "EntryHit",
+    "EntryRow",
+    "EntryStamp",
+    "Heard",
+    "Listener",
+    "LogHit",
+    "LogInfo",
+    "LogPage",
+    "LogPlace",
+    "LogRow",
+    "Operation",
+    "Outcome",
+    "Pop",
+    "Restore",
+    "RestoreLog",
+    "Result",
+    "Set",
+    "SetLog",
+    "Store",
+    "Terms",
+    "Trim",
+    "Ttl",
+    "Usage",
+]
 
 
-class _Keep(Enum):
-    KEEP = "keep"
+class Heard(NamedTuple):
+    """What may have changed: entries by key and sessions by id; None for any of them.
 
-    def __repr__(self) -> str:
-        return self.name
-
-
-KEEP: Final = _Keep.KEEP
-"""In place of a time to live or a text: leave what is there."""
-
-Ttl: TypeAlias = int | Literal[_Keep.KEEP] | None
-"""Microseconds from the write on, ``None`` for no expiry, ``KEEP`` for what the entry has now."""
-
-
-# ---------------------------------------------------------------------------------------------- rows
-
-
-class EntryRow(NamedTuple):
-    """One entry as stored."""
-
-    key: str
-    value: str  # JSON text
-    version: int
-    created_at: int
-    updated_at: int
-    expires_at: int | None
-
-
-class LogRow(NamedTuple):
-    """One message of a log as stored. ``created_at`` is when it was appended; the body may hold a time of its own."""
-
-    seq: int
-    body: str  # JSON text
-    created_at: int
-
-
-class LogInfo(NamedTuple):
-    """What a store knows about a log besides its messages.
-
-    ``head`` is the last sequence number given out; ``count`` the messages there are now; ``epoch`` is
-    random text that changes when the log is cleared or begun anew.
+    A hint to look, not the change itself: it may name what did not change, and names nothing twice for two changes.
     """
 
-    session: str
-    agent: str
-    epoch: str
-    head: int
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - of a tuple's methods, count is no loss
-    created_at: int
-    updated_at: int
-    ttl: int | None
-    expires_at: int | None
-    metadata: str  # JSON text of an object
+    keys: frozenset[str] | None
+    sessions: frozenset[str] | None
 
 
-class LogPage(NamedTuple):
-    """Some messages of a log, oldest first, and the log's state at that moment (None: no such log)."""
+class Listener(Protocol):
+    """Hears of writes to a namespace by whoever made them, in whatever process. For one thread at a time."""
 
-    info: LogInfo | None
-    rows: list[LogRow]
+    def wait(self, timeout: float) -> Heard | None:
+        """What may have changed since the last call, or since ``listen``, as soon as there is any.
 
+        None when there was nothing within ``timeout`` seconds. After trouble with the connection it answers
+        ``Heard(None, None)`` once it listens again, so that whoever looks then has missed nothing.
+        """
+        ...
 
-class EntryHit(NamedTuple):
-    """An entry that a search found; a higher score is a better match."""
-
-    row: EntryRow
-    score: float
-    snippet: str
-
-
-class LogHit(NamedTuple):
-    """A message that a search found; a higher score is a better match."""
-
-    session: str
-    agent: str
-    row: LogRow
-    score: float
-    snippet: str
-
-
-# ---------------------------------------------------------------------------- operations on entries
-
-
-class Set(NamedTuple):
-    """Create or replace an entry. Result: its version.
-
-    ``if_version`` 0: only if absent; otherwise only if at that version, else ``VersionConflict``.
-    """
-
-    key: str
-    value: str
-    if_version: int | None = None
-    ttl: Ttl = None
-
-
-class Delete(NamedTuple):
-    """Remove an entry. Result: whether it was there."""
-
-    key: str
-    if_version: int | None = None
-
-
-class Change(NamedTuple):
-    """Compute an entry's value from its present one by a rule of ``botwire.stores._rules``. Result: Changed."""
-
-    key: str
-    rule: Literal["increment", "append", "merge"]
-    argument: str  # JSON text
-    max_items: int | None = None
-    max_bytes: int | None = None
-    ttl: Ttl = KEEP
-
-
-class Changed(NamedTuple):
-    """What a Change answers: the new version, and the rule's answer as JSON text."""
-
-    version: int
-    answer: str
-
-
-class Clear(NamedTuple):
-    """Remove every entry whose key starts with ``prefix``. Result: how many there were."""
-
-    prefix: str = ""
-
-
-class Restore(NamedTuple):
-    """Put an entry back with its version and times, over what is there. Result: None."""
-
-    row: EntryRow
-
-
-# ------------------------------------------------------------------------------- operations on logs
-
-
-class Append(NamedTuple):
-    """Add messages to a log, creating it if need be. Result: Appended.
-
-    Sequence numbers are contiguous within the call and gapless over all writers.
-    ``ttl`` other than KEEP becomes the log's; every append counts it anew from now.
-    """
-
-    session: str
-    agent: str
-    bodies: tuple[str, ...]
-    ttl: Ttl = KEEP
-
-
-class Appended(NamedTuple):
-    """Where an Append put its messages: sequence numbers first to last, both included."""
-
-    epoch: str
-    first: int
-    last: int
-
-
-class Pop(NamedTuple):
-    """Remove the last message. Result: its LogRow, or None if there was none."""
-
-    session: str
-    agent: str
-
-
-class LogPlace(NamedTuple):
-    """Where a log is. As long as this stays the same, so do its messages."""
-
-    epoch: str
-    head: int
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - as in LogInfo
-
-
-class Trim(NamedTuple):
-    """Remove all but the last ``keep_last`` messages. Result: how many were removed.
-
-    ``if_at``: only if the log is there, else ``VersionConflict`` with its head.
-    """
-
-    session: str
-    agent: str
-    keep_last: int
-    if_at: LogPlace | None = None
-
-
-class ClearLog(NamedTuple):
-    """Remove all messages and begin a new epoch at sequence number 1; metadata and ttl stay. Result: how many were removed.
-
-    ``if_at``: only if the log is there, else ``VersionConflict`` with its head; so that nobody clears what they have not read.
-    """
-
-    session: str
-    agent: str
-    if_at: LogPlace | None = None
-
-
-class SetLog(NamedTuple):
-    """Change a log's ttl or metadata, creating it if need be. Result: its LogInfo.
-
-    ``metadata`` is the JSON text of an object; with ``merge`` it is merged by RFC 7396, otherwise it replaces.
-    """
-
-    session: str
-    agent: str
-    ttl: Ttl = KEEP
-    metadata: str | Literal[_Keep.KEEP] = KEEP
-    merge: bool = False
-
-
-class DeleteLog(NamedTuple):
-    """Remove a log with its messages and metadata; ``agent`` None: all logs of the session. Result: how many logs."""
-
-    session: str
-    agent: str | None
-
-
-class RestoreLog(NamedTuple):
-    """Put messages back under their sequence numbers, and the log's state. Result: None.
-
-    Rows already there under the same number are replaced; a log of another epoch is removed first.
-    """
-
-    info: LogInfo
-    rows: tuple[LogRow, ...]
-
-
-Operation: TypeAlias = Set | Delete | Change | Clear | Restore | Append | Pop | Trim | ClearLog | SetLog | DeleteLog | RestoreLog
-Result: TypeAlias = int | bool | Changed | Appended | LogRow | LogInfo | None
-
-
-RETRY_PREFIX: Final = "retry:"
-"""How a request id begins that a client gave a batch by itself, so that it can send it again when no answer came."""
-
-
-class Batch(NamedTuple):
-    """Operations on one namespace that happen together, in order, or not at all.
-
-    A batch with a ``request_id`` that was applied before is not applied again: it gets the results of the first
-    time. Ids are kept for a day at least, those that begin with ``RETRY_PREFIX`` for an hour; apart for each
-    namespace, and within it for each session if the first operation is one on a session. The same id with other
-    operations is a ``RequestConflict``.
-    """
-
-    namespace: str
-    operations: tuple[Operation, ...]
-    request_id: str | None = None
-
-
-Outcome: TypeAlias = "list[Result] | BotWireError"
-"""What became of a batch: a result for each operation, or why none of it happened."""
+    def close(self) -> None:
+        """Stop listening; a ``wait`` under way in another thread returns."""
+        ...
 
 
 class Store(Protocol):
@@ -295,7 +147,15 @@ class Store(Protocol):
         """Like ``scan``, the keys alone."""
         ...
 
+    def scan_stamps(self, namespace: str, prefix: str, after: str | None, limit: int) -> list[EntryStamp]:
+        """Like ``scan``, without the values."""
+        ...
+
     def count(self, namespace: str, prefix: str = "") -> int: ...
+
+    def usage(self, namespace: str) -> Usage:
+        """How much a namespace holds. May look at all of it."""
+        ...
 
     def namespaces(self, after: str | None, limit: int) -> list[str]:
         """Namespaces that hold an entry or a session, in code point order."""
@@ -329,8 +189,19 @@ class Store(Protocol):
         """Messages that contain every word, in one log, one session, or all sessions of the namespace."""
         ...
 
+    def listen(self, namespace: str, session: str | None = None) -> Listener:
+        """Hear of what is written to entries, or to one session, once this returns: who reads now and then waits misses nothing.
+
+        Without ``session``, sessions may be heard of too, but need not be.
+        """
+        ...
+
     def check(self) -> dict[str, Any]:
-        """Examine the store: ``{"ok": bool, "problems": [str], ...figures}``."""
+        """Examine the store: ``{"ok": bool, "problems": [str], ...figures}``.
+
+        ``advice``, if it is among the figures, lists what of the settings endangers data: ``(level, what, detail)``, the level
+        being ``ok``, ``warning`` or ``problem``.
+        """
         ...
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""Operations and results as JSON text, for stores that keep them: what a request id was used for, and what came of it.
+"""What stores share about their records: operations and results as JSON text, and which reads of a log fit together.
+
+The texts are for stores that keep what a request id was used for, and what came of it.
 
 Values, bodies and metadata are JSON texts already. They travel as strings inside, so they are neither parsed nor changed.
 """
@@ -12,6 +14,11 @@ from typing import Any
 from botwire.stores._protocol import KEEP, Append, Appended, Change, Changed, LogInfo, LogRow, Operation, Pop, Result, SetLog
 
 _RESULTS: dict[type, Any] = {Change: Changed, Append: Appended, Pop: LogRow, SetLog: LogInfo}
+
+
+def removals(info: LogInfo | None) -> tuple[str, int] | None:
+    """What stays the same as long as a log is only appended to: reads between which it changed do not fit together."""
+    return None if info is None else (info.epoch, info.head - info.count)
 
 
 def operations_to_json(operations: Sequence[Operation]) -> str:

@@ -19,12 +19,16 @@ from urllib.parse import unquote, urlsplit
 import httpcore
 import httpx
 
-from botwire._errors import Closed, InvalidValue, StoreIncompatible
+from botwire import _trace
+from botwire._errors import Closed, InvalidValue, StoreIncompatible, Unsupported
 from botwire._version import __version__
 from botwire._wire import PROTOCOL, SERVICE
+from botwire.stores._http_backup import download
 from botwire.stores._http_calls import Answer, Call, HTTPCalls, Request, document_of, failure
 from botwire.stores._http_effort import Effort
-from botwire.stores._http_methods import StoreMethods
+from botwire.stores._http_listen import KEEP_ALIVE, POLL_EVERY, AsyncHTTPListener, HTTPListener
+from botwire.stores._methods import StoreMethods
+from botwire.stores._polling import AsyncPollingListener, PollingListener
 
 KEEPALIVE_SECONDS = 30.0
 """How long an idle connection is kept: less than servers keep theirs (``botwire serve``: 75 s), or calls get lost."""
@@ -52,7 +56,9 @@ class _Service:
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
         if self.calls is None:
             self.calls = yield from self._recognise()
-        method: Callable[..., Call[Any]] = getattr(self.calls, name)
+        method: Callable[..., Call[Any]] | None = getattr(self.calls, name, None)
+        if method is None:
+            raise Unsupported(f"{self.url} is the older service, which cannot {name.replace('_', ' ')}")
         return (yield from method(*args, **kwargs))
 
     def _recognise(self) -> Call[Any]:
@@ -115,6 +121,7 @@ class HTTPStore(StoreMethods):
         self._natives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncHTTPStore] = weakref.WeakKeyDictionary()
         self._closed = False
         self._lock = threading.Lock()
+        self._listeners: weakref.WeakSet[HTTPListener] = weakref.WeakSet()
         _stores.add(self)
 
     def __repr__(self) -> str:
@@ -133,8 +140,27 @@ class HTTPStore(StoreMethods):
             native = self._natives[loop] = AsyncHTTPStore(self._service, self._async_client)
         return native
 
+    def listen(self, namespace: str, session: str | None = None) -> HTTPListener | PollingListener:
+        """See ``Store.listen``. Each listener has a connection and a thread; where there is no listening, it polls."""
+        request: Request | None = self._call("listening", namespace, session, KEEP_ALIVE)
+        if request is None:
+            return PollingListener(POLL_EVERY)
+        listener = HTTPListener(lambda timeouts: _send(self._client(), request, self._service, timeouts), request, self._service)
+        self._listeners.add(listener)
+        return listener.start()
+
+    def backup(self, file: str) -> None:
+        """Let the server copy its store, and write the copy to ``file``, which must not be there; whole and durable on return.
+
+        Needs a token with the scope ``admin``, where the server has tokens.
+        """
+        _deadline.at = None  # it may take as long as it takes; each piece has the timeout
+        download(self._client(), self.url, self._service.headers, self._service.timeout, file)
+
     def close(self) -> None:
         """Close the connections; a client that was handed in stays open."""
+        for listener in list(self._listeners):
+            listener.end(Closed(f"the store {self.url} is closed; open a new one"))
         with self._lock:
             self._closed = True
             self._own = None
@@ -142,6 +168,10 @@ class HTTPStore(StoreMethods):
                 self._release()
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        with _trace.span(f"botwire {name}", "CLIENT", server__address=self.url) as span:
+            return _trace.told(span, self._answer_of(name, args, kwargs))
+
+    def _answer_of(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._service.call(name, args, kwargs)
         try:
             request = next(call)
@@ -168,7 +198,7 @@ class HTTPStore(StoreMethods):
 
     def _attempt(self, client: Any, request: Request, effort: Effort) -> Answer:
         _deadline.at = effort.deadline
-        response = client.send(_build(client, request, self._service, effort.sending()), stream=True, follow_redirects=False)
+        response = _send(client, request, self._service, effort.sending())
         try:
             chunks: list[bytes] = []
             for chunk in response.iter_bytes():
@@ -197,6 +227,8 @@ class HTTPStore(StoreMethods):
             self._own = None
         if self._release is not None:
             self._release.detach()
+        for listener in list(self._listeners):
+            listener.begin_anew()
 
 
 class AsyncHTTPStore(StoreMethods):
@@ -209,6 +241,7 @@ class AsyncHTTPStore(StoreMethods):
         self._own: httpx.AsyncClient | None = None
         self.closed = False
         self._slots = asyncio.Semaphore(MAX_ASYNC_REQUESTS)
+        self._listeners: weakref.WeakSet[AsyncHTTPListener] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"AsyncHTTPStore({self.url!r})"
@@ -216,10 +249,25 @@ class AsyncHTTPStore(StoreMethods):
     async def close(self) -> None:
         """Close the connections; a client that was handed in stays open."""
         own, self._own, self.closed = self._own, None, True
+        for listener in list(self._listeners):
+            await listener.end(Closed(f"the store {self.url} is closed; open a new one"))
         if own is not None:
             await own.aclose()
 
+    async def listen(self, namespace: str, session: str | None = None) -> AsyncHTTPListener | AsyncPollingListener:
+        """See ``Store.listen``; the listener's ``wait`` and ``close`` are awaited. Each has a connection of its own."""
+        request: Request | None = await self._call("listening", namespace, session, KEEP_ALIVE)
+        if request is None:
+            return AsyncPollingListener(POLL_EVERY)
+        listener = AsyncHTTPListener(lambda timeouts: _send(self._client(), request, self._service, timeouts), request, self._service)
+        self._listeners.add(listener)
+        return await listener.start()
+
     async def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        with _trace.span(f"botwire {name}", "CLIENT", server__address=self.url) as span:
+            return _trace.told(span, await self._answer_of(name, args, kwargs))
+
+    async def _answer_of(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._service.call(name, args, kwargs)
         try:
             request = next(call)
@@ -245,8 +293,7 @@ class AsyncHTTPStore(StoreMethods):
             await asyncio.sleep(delay)
 
     async def _attempt(self, client: Any, request: Request, effort: Effort) -> Answer:
-        built = _build(client, request, self._service, effort.sending())
-        response = await client.send(built, stream=True, follow_redirects=False)
+        response = await _send(client, request, self._service, effort.sending())
         try:
             return _answer(response, [chunk async for chunk in response.aiter_bytes()])
         finally:
@@ -282,9 +329,10 @@ def _split_url(url: str) -> tuple[str, str | None]:
     return shown, "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-def _build(client: Any, request: Request, service: _Service, timeout: float) -> Any:
-    headers = {**service.headers, **dict(request.headers)}
-    return client.build_request(request.method, service.url + request.target, content=request.body, headers=headers, timeout=timeout)
+def _send(client: Any, request: Request, service: _Service, timeout: Any) -> Any:
+    headers = {**service.headers, **dict(request.headers), **_trace.headers()}
+    built = client.build_request(request.method, service.url + request.target, content=request.body, headers=headers, timeout=timeout)
+    return client.send(built, stream=True, follow_redirects=False)
 
 
 def _answer(response: Any, chunks: list[bytes]) -> Answer:

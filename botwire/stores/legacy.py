@@ -33,6 +33,7 @@ from botwire.stores._protocol import (
     DeleteLog,
     EntryHit,
     EntryRow,
+    EntryStamp,
     LogHit,
     LogInfo,
     LogPage,
@@ -42,6 +43,7 @@ from botwire.stores._protocol import (
     Result,
     Set,
     Trim,
+    Usage,
 )
 from botwire.stores._search import match_entry, match_message
 
@@ -130,6 +132,17 @@ class LegacyCalls:
         entries = [key for key in keys if key.startswith(prefix) and not key.startswith(SESSION_PREFIX)]
         return [key for key in entries if after is None or key > after][:limit]
 
+    def scan_stamps(self, namespace: str, prefix: str, after: str | None, limit: int) -> Call[list[EntryStamp]]:
+        """See ``Store.scan_stamps``; by the times that the service gives, for it has no versions."""
+        times = yield from self._listed(namespace)
+        entries = sorted(key for key in times if key.startswith(prefix) and not key.startswith(SESSION_PREFIX))
+        return [EntryStamp(key, 1, times[key], None) for key in entries if after is None or key > after][:limit]
+
+    def listening(self, namespace: str, session: str | None, keep_alive: int) -> Call[Request | None]:  # noqa: ARG002 - as HTTPCalls has it
+        """That the service does not tell of changes."""
+        yield from ()
+        return None
+
     def count(self, namespace: str, prefix: str = "") -> Call[int]:
         """See ``Store.count``."""
         return len((yield from self.scan_keys(namespace, prefix, None, MAX_KEYS)))
@@ -139,11 +152,25 @@ class LegacyCalls:
         raise self._unsupported("list namespaces")
         yield Request("", "")  # makes this a generator, as all calls are
 
+    def usage(self, namespace: str) -> Call[Usage]:  # noqa: ARG002 - as the protocol has it
+        """See ``Store.usage``."""
+        raise self._unsupported("say how much a namespace holds")
+        yield Request("", "")  # makes this a generator, as all calls are
+
     def search(self, namespace: str, words: Sequence[str], limit: int) -> Call[list[EntryHit]]:
         """See ``Store.search``."""
         rows = yield from self.scan(namespace, "", None, MAX_KEYS)
         hits = [EntryHit(row, *found) for row in rows if (found := match_entry(words, row.key, row.value))]
         return sorted(hits, key=lambda hit: (-hit.score, hit.row.key))[:limit]
+
+    def ask(self, method: str, path: str, document: object = None) -> Call[None]:  # noqa: ARG002 - as HTTPCalls has it
+        """It has no other routes.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise self._unsupported(f"answer {path}")
+        yield Request("", "")  # makes this a generator, as all calls are
 
     def check(self) -> Call[dict[str, Any]]:
         """See ``Store.check``."""
@@ -288,16 +315,21 @@ class LegacyCalls:
         return True
 
     def _keys(self, namespace: str) -> Call[list[str]]:
+        return sorted((yield from self._listed(namespace)))
+
+    def _listed(self, namespace: str) -> Call[dict[str, int]]:
+        """All keys, and when each was changed."""
         request = Request("GET", self._path(namespace) + f"?limit={MAX_KEYS}")
         answer = yield request
         if self._is_missing(answer):
-            return []
+            return {}
         if answer.status != 200:
             raise failure(request, answer, self.where)
         records: list[Any] = read_object(request, answer, self.where).get("keys", [])
         if len(records) >= MAX_KEYS:
             raise Unsupported(f"{self.where} lists {MAX_KEYS:,} keys and no more, so those of namespace {namespace!r} cannot all be seen")
-        return sorted(record if isinstance(record, str) else record["key"] for record in records)
+        named = [{"key": record} if isinstance(record, str) else record for record in records]
+        return {record["key"]: time_of(record.get("updated_at")) for record in named}
 
     def _is_missing(self, answer: Answer) -> bool:
         return answer.status == 404 and bool(document_of(answer))  # a page of some other server is no answer

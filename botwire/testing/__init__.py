@@ -26,7 +26,9 @@ pytest explains failures in installed modules only if it is told to, in ``confte
 
 Three hooks let the contract do what no store's interface does: ``reopen``, ``advance`` (its clock) and ``corrupt``. A
 class overrides each, or names it in ``cannot``; the tests that need it then run with real, short times to live, or are
-skipped with that declaration as the reason. The store may be in use by others: every test has namespaces of its own.
+skipped with that declaration as the reason. A store that cannot keep
+the terms of a batch names ``charge`` or ``cap`` there as well, and answers ``Unsupported`` to a batch that has them.
+The store may be in use by others: every test has namespaces of its own.
 ``class TestMyStoreAsync(AsyncStoreContract, TestMyStore)`` runs all of it once more, through ``AsyncMemory``.
 """
 
@@ -48,14 +50,31 @@ from botwire.testing._concurrency import ConcurrencyContract
 from botwire.testing._durability import DurabilityContract
 from botwire.testing._entries import EntryContract
 from botwire.testing._expiry import ExpiryContract
+from botwire.testing._history import Client, histories, violations
+from botwire.testing._linear import Call, Undecided, violation
+from botwire.testing._linearizability import LinearizabilityContract
 from botwire.testing._listing import ListingContract
 from botwire.testing._names import NameContract
 from botwire.testing._requests import RequestContract
 from botwire.testing._search import SearchContract
 from botwire.testing._sessions import SessionContract
+from botwire.testing._terms import TermsContract
+from botwire.testing._usage import UsageContract
 from botwire.testing._values import ValueContract
+from botwire.testing._watch import WatchContract
 
-__all__ = ["AsyncStoreContract", "StoreContract", "exactly", "together"]
+__all__ = [
+    "AsyncStoreContract",
+    "Call",
+    "Client",
+    "StoreContract",
+    "Undecided",
+    "exactly",
+    "histories",
+    "together",
+    "violation",
+    "violations",
+]
 
 
 class StoreContract(
@@ -68,7 +87,11 @@ class StoreContract(
     SearchContract,
     SessionContract,
     RequestContract,
+    TermsContract,
+    UsageContract,
     ConcurrencyContract,
+    LinearizabilityContract,
+    WatchContract,
     DurabilityContract,
     ContractBase,
 ):

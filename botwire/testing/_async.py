@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 import pytest
 
 from botwire._aio import AsyncMemory, AsyncSession
+from botwire._awatch import AsyncSessionWatch, AsyncWatch
 from botwire._memory import Memory
 from botwire.stores._protocol import Store
 from botwire.testing._base import ContractBase
@@ -53,6 +54,8 @@ class Synced:
             return self._thread.run(found)
         if isinstance(found, AsyncSession):
             return Synced(found, self._thread)
+        if isinstance(found, AsyncWatch | AsyncSessionWatch):
+            return SyncedWatch(found, self._thread)
         if isinstance(found, AsyncIterator):
             return self._iterate(cast("AsyncIterator[Any]", found))
         if inspect.ismethod(found):
@@ -76,6 +79,45 @@ class Synced:
         while more:
             yield item
             item, more = self._thread.run(step())
+
+
+class SyncedWatch:
+    """A watch of an AsyncMemory with the manners of a Memory's: listening from the call on, an iterator, closed by ``close``."""
+
+    def __init__(self, target: AsyncWatch | AsyncSessionWatch, thread: LoopThread) -> None:
+        self._target = target
+        self._thread = thread
+        thread.run(self._enter())
+
+    async def _enter(self) -> None:
+        await self._target.__aenter__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        async def step() -> tuple[Any, bool]:
+            try:
+                return await anext(self._target), True
+            except StopAsyncIteration:
+                return None, False
+
+        item, more = self._thread.run(step())
+        if not more:
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        self._thread.run(self._target.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class AsyncStoreContract(ContractBase):

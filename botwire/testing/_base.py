@@ -21,7 +21,7 @@ class ContractBase:
     """One store under test. A subclass has a fixture ``store``; the hooks below it overrides, or names in ``cannot``."""
 
     cannot: ClassVar[frozenset[str]] = frozenset()
-    """Which of ``reopen``, ``advance`` and ``corrupt`` this store has no way to do."""
+    """Which of ``reopen``, ``advance``, ``corrupt``, ``charge`` and ``cap`` this store has no way to do."""
 
     lifetime: ClassVar[float] = 1.0
     """Seconds that the entries of the tests on expiry live. Where the clock cannot be moved they are really waited for."""

@@ -9,6 +9,7 @@ from botwire.testing import AsyncStoreContract, StoreContract
 
 
 class TestHTTP(StoreContract):
+    cannot = frozenset({"charge", "cap"})  # what a server charges for is its own affair: clients do not send terms
     lifetime = 3_600.0
 
     @pytest.fixture

@@ -158,6 +158,7 @@ _VARYING = (
     (re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "TIME"),
     (re.compile(r'"epoch":"[0-9a-f]{16}"'), '"epoch":"EPOCH"'),
     (re.compile(r'"version": "[^"]*"'), '"version": "VERSION"'),
+    (re.compile(r',"instance":"urn:botwire:request:[^"]*"'), ""),
 )
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -27,10 +28,14 @@ class OldService:
     def __init__(self) -> None:
         self.values: dict[str, dict[str, str]] = {}
         self.requests: list[str] = []
+        self.times: dict[tuple[str, str], str] = {}
         self.app = Starlette(routes=[
             Route("/memory/{namespace}/{key}", self.entry, methods=["GET", "PUT", "DELETE"]),
             Route("/memory/{namespace}", self.listing),
         ])  # fmt: skip
+
+    def time_of(self, namespace: str, key: str) -> str:
+        return self.times.get((namespace, key), "2026-01-02T03:04:05Z")
 
     async def entry(self, request: Request) -> Response:
         namespace, key = request.path_params["namespace"], request.path_params["key"]
@@ -44,18 +49,20 @@ class OldService:
                 return JSONResponse({"error": "bad value"}, 400)
             values.pop(key, None)
             values[key] = value
+            self.times[namespace, key] = datetime.now(UTC).isoformat()
             return JSONResponse({"namespace": namespace, "key": key, "stored": True})
         if key not in values:
             return JSONResponse({"error": "not found"}, 404)
         if request.method == "DELETE":
             del values[key]
             return JSONResponse({"deleted": True})
-        return JSONResponse({"namespace": namespace, "key": key, "value": values[key], "updated_at": "2026-01-02T03:04:05Z"})
+        return JSONResponse({"namespace": namespace, "key": key, "value": values[key], "updated_at": self.time_of(namespace, key)})
 
     async def listing(self, request: Request) -> Response:
-        values = self.values.get(request.path_params["namespace"], {})
+        namespace = request.path_params["namespace"]
+        values = self.values.get(namespace, {})
         limit = min(int(request.query_params.get("limit", 100)), 1000)
-        newest = [{"key": key, "bytes": len(text), "updated_at": "2026-01-02T03:04:05Z"} for key, text in reversed(values.items())]
+        newest = [{"key": key, "bytes": len(text), "updated_at": self.time_of(namespace, key)} for key, text in reversed(values.items())]
         return JSONResponse({"namespace": request.path_params["namespace"], "count": len(newest[:limit]), "keys": newest[:limit]})
 
 
@@ -206,3 +213,20 @@ def test_a_server_of_another_kind_is_not_taken_for_an_empty_one(faulty: Any, fau
     faulty.faults += [fault["at_health"](page), page]
     with pytest.raises(StoreUnavailable, match="text/html"):
         Memory("ns", store=HTTPStore(faulty.url)).get("k")
+
+
+def test_it_is_watched_by_looking_now_and_then(old: Any, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botwire.stores.http.POLL_EVERY", 0.05)
+    warnings.simplefilter("ignore")
+    memory.set("old", "1")
+    with memory.watch(timeout=30) as changes, memory.session("s").watch(timeout=30) as messages:
+        memory.set("k", "one")
+        assert next(changes).entry.value == "one"  # type: ignore[union-attr]
+        memory.set("k", "two")
+        assert next(changes).entry.value == "two"  # type: ignore[union-attr]
+        memory.delete("old")
+        assert next(changes).deleted
+        memory.session("s").append(("user", "hi"))
+        assert next(messages).content == "hi"
+        memory.session("s").append(("user", "there"))
+        assert next(messages).content == "there"

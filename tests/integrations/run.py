@@ -1,7 +1,8 @@
 """A framework's tests in an environment of its own: ``python3 tests/integrations/run.py langchain``.
 
 Frameworks exclude each other's versions, so each has an environment, which this script makes. Arguments after the name
-go to pytest, and then pytest alone is run. Needs uv, or pip of 25.1 or newer. Uses the standard library only.
+go to pytest, and then pytest alone is run. ``--make`` and names make environments, and run nothing: that waits for packages, and may
+go on beside tests. Needs uv, or pip of 25.1 or newer. Uses the standard library only.
 """
 
 import json
@@ -13,6 +14,11 @@ import tomllib
 import venv
 from pathlib import Path
 from typing import NamedTuple
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: nothing is made beside tests there
+    fcntl = None
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,7 +32,7 @@ class Environment(NamedTuple):
     folders: tuple[str, ...]
     """Of ``tests/integrations`` and of ``botwire/integrations`` alike."""
     typed: bool = True
-    """Whether types are checked too, which is done with the newest version of a framework."""
+    """Whether it is that of the newest version of a framework: types are checked too, and stores of all kinds used."""
     before: tuple[int, int] = (4, 0)
     """The first Python that the framework, or its old version, is not made for."""
     programs: tuple[str, ...] = ()
@@ -116,23 +122,28 @@ ENVIRONMENTS = {
         folders=("mcp",),
         programs=("@modelcontextprotocol/inspector@2.12.0",),  # a client that others wrote
     ),
+    # No adapter: the chat service among the examples.
+    "fastapi": Environment(extras="", packages=("fastapi>=0.115", "uvicorn>=0.34"), folders=("fastapi",), typed=False),
 }
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--make"] and ENVIRONMENTS.keys() >= set(arguments[1:]):
+        for name in arguments[1:]:
+            make(name)
+        return 0
     if not arguments or arguments[0] not in ENVIRONMENTS:
         print(f"say which environment: {', '.join(ENVIRONMENTS)}", file=sys.stderr)
         return 2
     name, *rest = arguments
     environment = ENVIRONMENTS[name]
-    if sys.version_info >= environment.before:
+    if not make(name):
         print(f"{name}: not for Python {sys.version_info.major}.{sys.version_info.minor}, so nothing was tested")
         return 0
-    folder = ROOT / f".venv-test-{name}"
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    make(folder, programs, environment)
+    folder = folder_of(name)
+    programs = programs_in(folder)
     settings = {**os.environ, "BOTWIRE_ENV": name, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    tests = [str(Path("tests", "integrations", part)) for part in environment.folders]
+    tests = [str(Path("tests", "integrations", part)) for part in (*environment.folders, "test_readme_blocks.py")]
     checks = [("pytest", *(rest or ["-n", "auto"]), *tests)]
     if environment.typed and not rest:
         checks.insert(0, types(folder, programs, environment))
@@ -151,16 +162,39 @@ def types(folder: Path, programs: Path, environment: Environment) -> tuple[str, 
     return ("pyright", "--project", str(config), "--pythonpath", str(programs / "python"))
 
 
-def make(folder: Path, programs: Path, environment: Environment) -> None:
-    """The environment, with what pyproject.toml admits."""
-    python, target = str(programs / "python"), f".[{environment.extras}]"
+def folder_of(name: str) -> Path:
+    """Where an environment is."""
+    return ROOT / f".venv-test-{name}"
+
+
+def programs_in(folder: Path) -> Path:
+    """Where its programs are."""
+    return folder / ("Scripts" if os.name == "nt" else "bin")
+
+
+def make(name: str) -> bool:
+    """The environment, with what pyproject.toml admits, by one process at a time; False if it is not for this Python."""
+    if sys.version_info >= ENVIRONMENTS[name].before:
+        return False
+    with open(f"{folder_of(name)}.lock", "w", encoding="utf-8") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        install(folder_of(name), ENVIRONMENTS[name])
+    return True
+
+
+def install(folder: Path, environment: Environment) -> None:
+    """What is missing in an environment; where nothing is, that takes a second."""
+    python = str(programs_in(folder) / "python")
+    extras = ",".join(filter(None, (environment.extras, "postgres,redis" if environment.typed else "")))
+    target = f".[{extras}]" if extras else "."
     uv = shutil.which("uv")
     if not folder.exists():
-        venv.create(folder, with_pip=uv is None, symlinks=os.name != "nt")  # Debian keeps what pip needs apart from Python
-    install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--upgrade"]
-    if uv is None:
-        subprocess.run([*install, "--quiet", "pip>=25.1"], check=True)
-    subprocess.run([*install, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
+        venv.create(folder, symlinks=os.name != "nt")  # not with_pip: Debian keeps what that needs apart from Python
+    command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--upgrade"]
+    if uv is None:  # also where the environment was made with it
+        subprocess.run([sys.executable, "-m", "pip", "--quiet", "--python", python, "install", "--upgrade", "pip>=25.1"], check=True)
+    subprocess.run([*command, "--quiet", "--editable", target, "--group", "dev", *environment.packages], cwd=ROOT, check=True)
     install_programs(python, folder / "node", environment.programs)
 
 

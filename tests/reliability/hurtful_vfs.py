@@ -63,7 +63,14 @@ class HurtfulVFS(apsw.VFS):
                     for start in range(0, len(data), SECTOR):
                         if dice.random() < 0.5:
                             _put(image, offset + start, data[start : start + SECTOR])
+            image += _behind(path, len(image), dice)
             (folder / os.path.basename(path)).write_bytes(image)
+
+
+def _behind(path: str, length: int, dice: random.Random) -> bytes:
+    """What the store itself added to the file, past SQLite: as written, a part of it, nothing, or its length alone, over old bytes."""
+    added = max(0, os.path.getsize(path) - length)
+    return dice.choice((bytes(added), bytes(dice.randint(0, added)), b"", dice.randbytes(added)))
 
 
 def _put(image: bytearray, offset: int, data: bytes) -> None:

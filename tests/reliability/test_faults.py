@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import mount
 
-from botwire import Memory, StoreBusy, StoreCorrupt, StoreFull, StoreIncompatible, StoreReadOnly, StoreUnavailable
+from botwire import Memory, QuotaExceeded, StoreBusy, StoreCorrupt, StoreFull, StoreIncompatible, StoreReadOnly, StoreUnavailable
+from botwire.stores import Batch, Cap, Charge, Set, Terms
 from botwire.stores.sqlite import _schema
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="not applicable: Windows does not let an open file be removed")
@@ -305,14 +306,52 @@ def test_a_newer_schema_that_was_not_closed_cleanly_is_left_as_it_is_with_its_lo
     assert (path.read_bytes(), log.read_bytes()) == before
 
 
+def make_version_1(path):
+    """Turn a new file into one of the first schema version, in which nothing was counted."""
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE meter; DROP TABLE usage; PRAGMA user_version = 1")
+    connection.close()
+
+
+def test_a_file_of_the_first_version_is_migrated_and_holds_what_it_held(path):
+    with Memory("n", url=f"sqlite://{path}") as memory:
+        memory.set("key", 1)
+        memory.session("s").append(("user", "hi"))
+    make_version_1(path)
+    with Memory("n", url=f"sqlite://{path}") as memory:
+        assert memory.get("key") == 1
+        assert [message.text for message in memory.session("s").messages()] == ["hi"]
+        assert memory.store.check()["schema"] == _schema.VERSION == 2
+        charged = Batch("n", (Set("key", "2"),), terms=Terms((Charge("writes", 1, 1, 2**60),), Cap(keys=1)))
+        first, second = memory.store.write([charged, charged])
+        assert first == [2]
+        assert isinstance(second, QuotaExceeded)
+
+
+def test_a_file_of_the_first_version_on_a_read_only_disk_is_read_as_it_is(small_disk):
+    path = small_disk / "memory.db"
+    with Memory("n", url=f"sqlite://{path}") as memory:
+        memory.set("key", 1)
+    make_version_1(path)
+    mount("-o", "remount,ro", str(small_disk))
+    try:
+        with Memory("n", url=f"sqlite://{path}") as memory:
+            assert memory.get("key") == 1
+            assert memory.store.check()["schema"] == 1
+            with pytest.raises(StoreReadOnly):
+                memory.set("key", 2)
+    finally:
+        mount("-o", "remount,rw", str(small_disk))
+
+
 def test_an_older_schema_is_migrated_at_the_first_call(path, monkeypatch):
     with Memory("n", url=f"sqlite://{path}") as memory:
         memory.set("key", 1)
-    monkeypatch.setattr(_schema, "VERSION", 3)
-    monkeypatch.setattr(_schema, "MIGRATIONS", {1: "ALTER TABLE entry ADD COLUMN colour TEXT", 2: "CREATE INDEX colours ON entry (colour)"})
+    monkeypatch.setattr(_schema, "VERSION", 4)
+    monkeypatch.setattr(_schema, "MIGRATIONS", {2: "ALTER TABLE entry ADD COLUMN colour TEXT", 3: "CREATE INDEX colours ON entry (colour)"})
     with Memory("n", url=f"sqlite://{path}") as memory:
         assert memory.get("key") == 1
-        assert memory.store.check()["schema"] == 3
+        assert memory.store.check()["schema"] == 4
         assert memory.set("key", 2) == 2
 
 
@@ -320,13 +359,13 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     with Memory("n", url=f"sqlite://{path}") as memory:
         memory.set("key", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(_schema, "VERSION", 3)
-        patch.setattr(_schema, "MIGRATIONS", {1: "ALTER TABLE entry ADD COLUMN colour TEXT", 2: "nonsense"})
+        patch.setattr(_schema, "VERSION", 4)
+        patch.setattr(_schema, "MIGRATIONS", {2: "ALTER TABLE entry ADD COLUMN colour TEXT", 3: "nonsense"})
         with Memory("n", url=f"sqlite://{path}") as memory:
             both(memory, StoreUnavailable, "nonsense")
     with Memory("n", url=f"sqlite://{path}") as memory:
         assert memory.set("key", 2) == 2
-        assert memory.store.check()["schema"] == 1
+        assert memory.store.check()["schema"] == 2
 
 
 def test_a_migration_killed_in_the_middle_leaves_the_old_file_whole(path, run):
@@ -336,7 +375,7 @@ def test_a_migration_killed_in_the_middle_leaves_the_old_file_whole(path, run):
         run("migrate_and_die", path)
     with Memory("n", url=f"sqlite://{path}") as memory:
         assert memory.get("key") == 1
-        assert memory.store.check()["schema"] == 1
+        assert memory.store.check()["schema"] == 2
         assert memory.store.check()["ok"]
 
 

@@ -250,6 +250,16 @@ def set_and_wait(path: str, key: str) -> Any:
 
 
 @worker
+def set_numbers_and_wait(path: str, times: str) -> Any:
+    """Write entries one by one, and keep the store open until standard input is closed."""
+    memory = memory_at(path)
+    for number in range(int(times)):
+        memory.set(f"key {number}", number)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+@worker
 def set_keys(path: str, *keys: str) -> Any:
     with memory_at(path) as memory:
         for key in keys:
@@ -286,12 +296,12 @@ def migrate_and_die(path: str) -> Any:
 
     class Deadly(dict[int, str]):
         def __getitem__(self, version: int) -> str:
-            if version == 2:
+            if version == 3:
                 die()
             return super().__getitem__(version)
 
-    _schema.VERSION = 3
-    _schema.MIGRATIONS = Deadly({1: "ALTER TABLE entry ADD COLUMN colour TEXT; UPDATE entry SET colour = 'red'", 2: ""})
+    _schema.VERSION = 4
+    _schema.MIGRATIONS = Deadly({2: "ALTER TABLE entry ADD COLUMN colour TEXT; UPDATE entry SET colour = 'red'", 3: ""})
     SQLiteStore(f"sqlite://{path}").get("n", "key")
     return None
 

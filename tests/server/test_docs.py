@@ -8,11 +8,13 @@ import shlex
 import shutil
 import subprocess
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from botwire._errors import BotWireError
+from botwire._tokens import TokenBook, make_token
 from botwire._wire import error_of
 from botwire.server._app import _routes
 from botwire.server._openapi import CODES, ROUTES, document
@@ -68,16 +70,29 @@ def test_the_document_is_valid_json_schema_with_no_loose_ends() -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_every_curl_line_of_the_page_works(url: str, client: Any) -> None:
+def test_every_curl_line_of_the_page_works(url: str, client: Any, store: Any, tmp_path: Path) -> None:
     lines = [unescape(line) for line in re.findall(r"<pre>(curl [^<]*)</pre>", client.get("/docs").text)]
     assert len(lines) == len(ROUTES)
     order = sorted(lines, key=lambda line: ("-X DELETE" in line, "PUT" not in line))
+    TokenBook(store).add(make_token(namespaces=["n"])[1]._replace(id="k3f9w2qd"))  # the one that the page's line revokes
+    text, admin = make_token(scopes=["admin"])
+    TokenBook(store).add(admin)
+    client.headers["Authorization"] = f"Bearer {text}"
     for line in order:
         assert url in line
+        if "$BOTWIRE_TOKEN" in line:
+            line = line.replace("$BOTWIRE_TOKEN", text)  # noqa: PLW2901 - as the shell does
+        else:
+            line += f' -H "Authorization: Bearer {text}"'  # noqa: PLW2901 - as the page says at its top
         if "my-agent/user-42" in line and "-X POST" in line:
             line = line.replace("user-42", "a-number")  # noqa: PLW2901 - in the page each line is tried on its own
         client.put("/memory/my-agent/user-42", json={"value": {"theme": "dark"}})
         client.post("/sessions/my-agent/chat-1/messages", json={"messages": [{"role": "user", "content": "hi"}]})
         command = [*shlex.split(line), "--silent", "--output", "-", "--write-out", "\n%{http_code}"]
-        answered = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        goes_on = "-N" in command
+        if goes_on:
+            command += ["--max-time", "1"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=tmp_path, check=False)
+        assert ended.returncode == (28 if goes_on else 0)
+        answered = ended.stdout
         assert answered.endswith("\n200"), f"{line}\n{answered}"

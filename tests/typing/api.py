@@ -20,6 +20,7 @@ from botwire import (
     BotWireError,
     Closed,
     Entry,
+    EntryChange,
     InvalidName,
     InvalidValue,
     Memory,
@@ -52,6 +53,9 @@ from botwire.stores import (
     ClearLog,
     EntryHit,
     EntryRow,
+    EntryStamp,
+    Heard,
+    Listener,
     LogHit,
     LogInfo,
     LogPage,
@@ -59,6 +63,7 @@ from botwire.stores import (
     Outcome,
     Set,
     Store,
+    Usage,
     default_path,
     encode_message,
     encode_value,
@@ -141,6 +146,9 @@ def sessions(session: Session) -> None:
     assert_type(session.messages(last=20, before=9, after=1), list[Message])
     assert_type(session.snapshot(last=20, before=9, after=1), tuple[SessionInfo | None, list[Message]])
     assert_type(list(session), list[Message])
+    with session.watch(after=3, epoch="1f2e", timeout=5) as messages:
+        assert_type(next(messages), Message)
+        assert_type((messages.seq, messages.epoch), tuple[int, str | None])
     assert_type(session.pop(), Message | None)
     assert_type(session.trim(keep_last=10), int)
     assert_type(session.clear(), int)
@@ -159,6 +167,13 @@ def sessions(session: Session) -> None:
 
 
 # ------------------------------------------------------------------------------------- asyncio
+
+
+def watching(memory: Memory) -> None:
+    with memory.watch("user:*", initial=True, timeout=5) as changes:
+        assert_type(next(changes), EntryChange)
+        assert_type([(change.key, change.entry, change.deleted) for change in changes], list[tuple[str, Entry | None, bool]])
+        assert_type(changes.close(), None)
 
 
 async def async_entries(store: Store) -> None:
@@ -187,6 +202,9 @@ async def async_entries(store: Store) -> None:
         assert_type(memory.iter_keys("prefix", page_size=10), AsyncIterator[str])
         assert_type(memory.items("prefix", page_size=10), AsyncIterator[tuple[str, Any]])
         assert_type([key async for key in memory], list[str])
+        async with memory.watch("user:*", initial=True, timeout=5) as changes:
+            assert_type([change async for change in changes], list[EntryChange])
+            assert_type(await changes.close(), None)
         assert_type(await memory.count("prefix"), int)
         assert_type(await memory.clear("prefix"), int)
 
@@ -212,6 +230,9 @@ async def async_sessions(session: AsyncSession) -> None:
     assert_type(await session.messages(last=20, before=9, after=1), list[Message])
     assert_type(await session.snapshot(last=20, before=9, after=1), tuple[SessionInfo | None, list[Message]])
     assert_type([message async for message in session], list[Message])
+    async with session.watch(after=3, epoch="1f2e", timeout=5) as messages:
+        assert_type(await anext(messages), Message)
+        assert_type((messages.seq, messages.epoch), tuple[int, str | None])
     assert_type(await session.pop(), Message | None)
     assert_type(await session.trim(keep_last=10), int)
     assert_type(await session.clear(), int)
@@ -308,7 +329,13 @@ def stores() -> None:
     assert_type(store.get_many("namespace", ["key"]), dict[str, EntryRow])
     assert_type(store.scan("namespace", "prefix", "after", 10), list[EntryRow])
     assert_type(store.scan_keys("namespace", "prefix", None, 10), list[str])
+    assert_type(store.scan_stamps("namespace", "prefix", None, 10), list[EntryStamp])
+    listener = store.listen("namespace", "session")
+    assert_type(listener, Listener)
+    assert_type(listener.wait(1.5), Heard | None)
+    assert_type(listener.close(), None)
     assert_type(store.count("namespace", "prefix"), int)
+    assert_type(store.usage("namespace"), Usage)
     assert_type(store.namespaces(None, 10), list[str])
     assert_type(store.read_log("namespace", "session", "", after=None, before=None, last=3, limit=10), LogPage)
     assert_type(store.scan_logs("namespace", ("session", ""), 10), list[LogInfo])

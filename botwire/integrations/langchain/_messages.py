@@ -57,8 +57,10 @@ _BY_ROLE: dict[str, type[BaseMessage]] = {
     "tool": lc.ToolMessage,
     "user": lc.HumanMessage,
 }
+_TEXT_ROLES: dict[type[BaseMessage], Any] = {lc.AIMessage: "assistant", lc.HumanMessage: "user", lc.SystemMessage: "system"}
 _CALL_PARTS = frozenset({"function_call", "input_json_delta", "tool_call", "tool_call_chunk", "tool_use"})
 _NOTHING: dict[str, Any] = {}
+_set = object.__setattr__  # as pydantic's own __setstate__ does
 _DEVELOPER = {"__openai_role__": "developer"}  # how langchain-openai remembers that a system message was a developer's
 
 
@@ -74,8 +76,11 @@ def to_botwire(message: BaseMessage, objects: Objects = "refuse") -> Message:
             f"{cls.__name__} is not one of langchain_core's message classes, and would not come back as what it is;"
             " give one of those, with what is special about it in additional_kwargs"
         )
-    neutral = _neutral(message)
     fields = _fields(message)
+    text = _text_alone(cls, fields)
+    if text is not None:
+        return text
+    neutral = _neutral(message)
     native = _native(cls, fields, neutral, objects)
     if native:
         neutral.native = {"langchain": native}
@@ -124,6 +129,23 @@ def from_envelope(envelope: dict[str, Any]) -> BaseMessage:
 
 
 # --------------------------------------------------------------------------------- LangChain to botwire
+
+
+def _text_alone(cls: type[BaseMessage], fields: dict[str, Any]) -> Message | None:
+    """The botwire message of one that is text and nothing else, as most are: from that alone ``from_botwire`` makes an equal one."""
+    role = _TEXT_ROLES.get(cls)
+    content, name, identity = fields.get("content"), fields.get("name"), fields.get("id")
+    if (
+        role is None
+        or type(content) is not str
+        or not (name is None or type(name) is str)
+        or not (identity is None or type(identity) is str)
+    ):
+        return None
+    rest = _beside_text(cls)
+    if len(fields) != len(rest) + 3 or not all(each in fields and same(fields[each], default) for each, default in rest.items()):
+        return None
+    return Message(role, content, name, id=identity)
 
 
 def _neutral(message: BaseMessage) -> Message:
@@ -241,6 +263,12 @@ def _empty(cls: type[BaseMessage]) -> tuple[dict[str, Any], tuple[tuple[str, Any
     return shared, made, frozenset(fields)
 
 
+@cache
+def _beside_text(cls: type[BaseMessage]) -> dict[str, Any]:
+    """The defaults of all fields but text, name and id, to compare with."""
+    return {name: value for name, value in _defaults(cls).items() if name not in ("content", "name", "id")}
+
+
 def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
     shared, made, _ = _empty(cls)
     return {**shared, **{name: make() for name, make in made}}
@@ -258,7 +286,8 @@ def _build(cls: type[BaseMessage], given: dict[str, Any], doubtful: dict[str, An
             fields[name] = make()
     extra = {name: fields.pop(name) for name in doubtful if name not in known}
     message = cls.__new__(cls)
-    message.__setstate__(
-        {"__dict__": fields, "__pydantic_extra__": extra, "__pydantic_fields_set__": set(given), "__pydantic_private__": None}
-    )
+    _set(message, "__dict__", fields)
+    _set(message, "__pydantic_extra__", extra)
+    _set(message, "__pydantic_fields_set__", set(given))
+    _set(message, "__pydantic_private__", None)
     return message

@@ -115,7 +115,8 @@ def _tagged(value: Any, path: str) -> Any:
     if kind is list:
         return [_tagged(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if kind is not dict:
-        raise InvalidValue(f"{path}: a {kind.__name__} would not come back as it is; convert it to dicts, lists, text and numbers")
+        cure = "use str()" if isinstance(value, str) else "convert it to dicts, lists, text and numbers"  # as LangChain's message.text
+        raise InvalidValue(f"{path}: a {kind.__name__} would not come back as it is; {cure}")
     for key in value:
         if type(key) is not str:
             raise InvalidValue(f"{path}: the dict key {key!r:.60} is not text")

@@ -20,7 +20,7 @@ from botwire.integrations.langgraph import _keys, _pages
 from botwire.integrations.langgraph._lists import Encoded, Known, Written
 from botwire.integrations.langgraph._pages import Log, MissingPage, Reader, Value, encode_page
 from botwire.integrations.langgraph._records import Head, Record, Stored, head_text, names_of, parse_head
-from botwire.integrations.langgraph._values import encode_all, is_still, load_all, place, read_value
+from botwire.integrations.langgraph._values import encode_all, is_still, load_all, place, read_value, store_young
 from botwire.stores import Batch, EntryRow, Operation, Result, Set, Store
 
 ATTEMPTS = 100
@@ -87,10 +87,13 @@ class Lines:
         """
         prefix = _keys.line_prefix(*names)
         contents, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
+        rest = {name: member for name, member in checkpoint.items() if name != "channel_values"}
         last = self._known.get(prefix)
+        if (last is None or not last.logs) and (young := store_young(contents, versions, changed, serde)) is not None:
+            self._add_alone(prefix, Record(names, "", parent, rest, metadata, young).to_text(serde), checkpoint["id"])
+            return
         new = {channel: value for channel, value in contents.items() if channel in changed}
         values = encode_all(new, {} if last is None else last.written, serde, remember=last is not None)
-        rest = {name: member for name, member in checkpoint.items() if name != "channel_values"}
 
         def draft() -> tuple[list[Operation], Line]:
             line, before = self._before(prefix, self.ready(prefix), parent, serde)
@@ -111,6 +114,14 @@ class Lines:
             return operations, replace(line, logs=logs, recent={record.id: stored}, written=marks)
 
         self.write(prefix, draft)
+
+    def _add_alone(self, prefix: str, text: str, checkpoint_id: str) -> None:
+        """Store a checkpoint that needs nothing of the line's: neither head nor logs, nor what is known of it."""
+        operations: list[Operation] = [Set(_keys.checkpoint_key(prefix, checkpoint_id), text)]
+        try:
+            self.apply(operations)
+        except OutcomeUnknown:
+            self.apply(operations)  # once more: what is written twice is the same
 
     def write(self, prefix: str, draft: Callable[[], tuple[list[Operation], Line | None]]) -> None:
         """Do what ``draft`` says; draft again if the head, which the first operation may name, is not what it was."""
@@ -205,13 +216,13 @@ class Lines:
                 if newest is not None:
                     yield prefix, names_of(newest.value)
 
-    def rows(self, prefix: str, after: str | None = None, size: int = SCAN) -> Iterator[EntryRow]:
-        """All entries whose key begins with ``prefix``, read a page at a time: first ``size`` of them, then ever more."""
+    def rows(self, prefix: str, after: str | None = None, size: int = SCAN, grow: int = 2) -> Iterator[EntryRow]:
+        """All entries whose key begins with ``prefix``, read a page at a time: first ``size`` of them, then ``grow`` times as many."""
         while page := self.store.scan(self.namespace, prefix, after, size):
             yield from page
             if len(page) < size:
                 return
-            after, size = page[-1].key, min(2 * size, SCAN)
+            after, size = page[-1].key, min(grow * size, SCAN)
 
     def records(self, prefix: str, serde: SerializerProtocol, before: str | None = None, size: int = 8) -> Iterator[Record]:
         """The line's checkpoints with their writes, newest first; only those older than ``before``."""
@@ -219,10 +230,12 @@ class Lines:
         return self._records(prefix, self.rows(f"{prefix}c/", after, size), serde)
 
     def record(self, prefix: str, checkpoint_id: str | None, serde: SerializerProtocol) -> Record | None:
-        """The checkpoint of that id with its writes, or the newest; None if there is none."""
-        if checkpoint_id is None:
-            return next(self.records(prefix, serde, size=3), None)
-        return next(self._records(prefix, self.rows(_keys.checkpoint_key(prefix, checkpoint_id), None, 4), serde), None)
+        """The checkpoint of that id with its writes, or the newest; None if there is none.
+
+        One that has more writes than the first page holds may have many: then all that a page may hold are asked for.
+        """
+        start, size = (f"{prefix}c/", 3) if checkpoint_id is None else (_keys.checkpoint_key(prefix, checkpoint_id), 4)
+        return next(self._records(prefix, self.rows(start, None, size, SCAN), serde), None)
 
     def _records(self, prefix: str, rows: Iterator[EntryRow], serde: SerializerProtocol) -> Iterator[Record]:
         """Each checkpoint's row is followed by those of its writes. Writes that come alone are to no checkpoint that is there."""

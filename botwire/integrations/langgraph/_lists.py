@@ -42,7 +42,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A list that was read: its bytes behind the head, and copies of its items as decoding gives them."""
+    """A list that was read: its bytes behind the head, and its items as decoding gives them, ready to be copied."""
 
     serde: SerializerProtocol
     body: bytes
@@ -90,12 +90,12 @@ def decode(kind: str, head: bytes, body: bytes, known: Known | None, serde: Seri
     if known is None or known.serde is not serde:
         known = Known(serde, b"", [])
     if count <= len(known.items) and known.body.startswith(body):
-        return _copied_list(known.items[:count]), known  # the same list, or an older state of it
+        return _copies(known.items[:count]), known  # the same list, or an older state of it
     if count < len(known.items) or not body.startswith(known.body):
         known = Known(serde, b"", [])
     new = serde.loads_typed((kind, _head(count - len(known.items)) + body[len(known.body) :]))
     try:
-        return _copied_list(known.items) + new, Known(serde, body, known.items + _copied_list(new))
+        return _copies(known.items) + new, Known(serde, body, known.items + [_kept(item) for item in new])
     except (_NotCopied, RecursionError):
         return serde.loads_typed((kind, head + body)), None
 
@@ -209,18 +209,52 @@ def _copied_list(value: list[Any]) -> list[Any]:
 
 
 def _copied_message(value: BaseMessage) -> BaseMessage:
-    """What pydantic's own copy does, at a third of its time, with all members copied too."""
-    kind = type(value)
-    copy = kind.__new__(kind)
-    members: dict[str, Any] = value.__dict__.copy()
-    for name, member in members.items():
-        if type(member) not in _ATOMS:
-            members[name] = _copied(member)
+    return _copy_of(_KeptMessage(value))
+
+
+class _KeptMessage:
+    """A message to be copied often: what of it can change, and how deep, is found out once."""
+
+    __slots__ = ("deep", "extra", "fields_set", "flat", "kind", "members")
+
+    def __init__(self, message: BaseMessage) -> None:
+        self.kind = type(message)
+        self.members: dict[str, Any] = message.__dict__.copy()
+        self.extra = _copied(message.__pydantic_extra__)
+        self.fields_set = message.__pydantic_fields_set__.copy()
+        changing = [(name, _copied(member)) for name, member in self.members.items() if type(member) not in _ATOMS]
+        self.deep = [(name, member) for name, member in changing if not _is_flat(member)]
+        self.flat = [(name, member) for name, member in changing if _is_flat(member)]
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it is a list or dict, most often an empty one, of nothing but what cannot change."""
+    kind = cast("type[Any]", type(value))
+    return (kind is dict and _ATOMS.issuperset(map(type, value.values()))) or (kind is list and _ATOMS.issuperset(map(type, value)))
+
+
+def _copy_of(kept: _KeptMessage) -> BaseMessage:
+    """What pydantic's own copy does, at a quarter of its time, with all members copied too."""
+    copy = kept.kind.__new__(kept.kind)
+    members = kept.members.copy()
+    for name, member in kept.flat:
+        members[name] = member.copy()
+    for name, member in kept.deep:
+        members[name] = _copied(member)
     _set(copy, "__dict__", members)
-    _set(copy, "__pydantic_extra__", _copied(value.__pydantic_extra__))
-    _set(copy, "__pydantic_fields_set__", value.__pydantic_fields_set__.copy())
+    _set(copy, "__pydantic_extra__", kept.extra if kept.extra is None else _copied(kept.extra))
+    _set(copy, "__pydantic_fields_set__", kept.fields_set.copy())
     _set(copy, "__pydantic_private__", None)
     return copy
+
+
+def _kept(item: Any) -> Any:
+    """An item as it is kept: nobody else holds anything of it that can change."""
+    return _KeptMessage(item) if _is_message(cast("type[Any]", type(item))) else _copied(item)
+
+
+def _copies(kept: list[Any]) -> list[Any]:
+    return [_copy_of(item) if type(item) is _KeptMessage else _copied(item) for item in kept]
 
 
 _set = object.__setattr__  # a model's own checks the name, and looks for a field

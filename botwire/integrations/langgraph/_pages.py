@@ -19,9 +19,6 @@ PAGE = 6_144
 INLINE = 160
 """A value of at most so many bytes lies in the checkpoint itself."""
 
-YOUNG = 8_192
-"""So does one of at most so many, the first time, while its channel has no log: a young thread needs none at all."""
-
 LEAST_SHARED = 64
 """A beginning or end in common that is shorter is not worth a run of its own."""
 

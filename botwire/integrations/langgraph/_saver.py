@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from botwire import AsyncMemory, InvalidValue, Memory, VersionConflict
 from botwire.integrations.langgraph import _keys, _upkeep
 from botwire.integrations.langgraph._lines import ATTEMPTS, Lines
+from botwire.integrations.langgraph._lists import Known
 from botwire.integrations.langgraph._pages import MissingPage, Reader
 from botwire.integrations.langgraph._records import Record, merge_writes, parse_writes, pending, to_writes, writes_text
 from botwire.integrations.langgraph._threads import in_thread
@@ -148,20 +149,21 @@ class BotWireSaver(BaseCheckpointSaver[str]):
             lines = [(_keys.line_prefix(thread, only_ns), (thread, only_ns))]
         else:
             lines = [(prefix, names) for prefix, names in self._lines.names(thread) if only_ns in (None, names[1])]
-        readers: dict[tuple[str, str], Reader] = {}
+        seen: dict[tuple[str, str], tuple[Reader, dict[str, Known]]] = {}  # what checkpoints share is read, and decoded, once
         for record, prefix, names in _newest_first([self._records(*line, bound) for line in lines]):
             if only_id not in (None, record.id) or not all(record.metadata.get(name) == value for name, value in wanted.items()):
                 continue
-            reader = readers.setdefault((prefix, record.epoch), self._lines.reader(prefix, record))  # what they share is read once
-            if (found := self._values(reader, record)) is not None:
+            if (prefix, record.epoch) not in seen:
+                seen[prefix, record.epoch] = self._lines.reader(prefix, record), {}
+            if (found := self._values(record, *seen[prefix, record.epoch])) is not None:
                 yield self._tuple(names, record, found)
 
     def _records(self, prefix: str, names: tuple[str, str], bound: str | None) -> Iterator[tuple[Record, str, tuple[str, str]]]:
         return ((record, prefix, names) for record in self._lines.records(prefix, self.serde, bound))
 
-    def _values(self, reader: Reader, record: Record) -> dict[str, Any] | None:
+    def _values(self, record: Record, reader: Reader, lists: dict[str, Known]) -> dict[str, Any] | None:
         try:
-            return load_all({channel: read_value(reader, channel, stored) for channel, stored in record.stored.items()}, self.serde)
+            return load_all({channel: read_value(reader, channel, stored) for channel, stored in record.stored.items()}, self.serde, lists)
         except MissingPage:
             return None  # removed since it was listed
 

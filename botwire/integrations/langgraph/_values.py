@@ -13,6 +13,9 @@ from botwire.integrations.langgraph._lists import Encoded, Known, Written, decod
 from botwire.integrations.langgraph._pages import Log, Reader, Value, split_head
 from botwire.integrations.langgraph._records import Stored
 
+YOUNG = 8_192
+"""Bytes of values up to which a checkpoint holds them all itself, while its thread has no logs: a young one needs none."""
+
 
 def encode_all(values: Mapping[str, Any], last: Mapping[str, Written], serde: SerializerProtocol, *, remember: bool) -> dict[str, Encoded]:
     """Values as they are to be written; what was written of a list last time spares encoding it again."""
@@ -25,6 +28,21 @@ def is_still(before: Stored | None, version: Any) -> bool:
     return before is not None and version is not None and before.version == version
 
 
+def store_young(
+    values: Mapping[str, Any], versions: Mapping[str, Any], changed: Mapping[str, Any], serde: SerializerProtocol
+) -> dict[str, Stored] | None:
+    """All values of a young thread's checkpoint, to lie in it; None if they are too many bytes, or would be stored again and again."""
+    stored: dict[str, Stored] = {}
+    room = YOUNG
+    for channel, value in values.items():
+        kind, data = serde.dumps_typed(value)
+        room -= len(data)
+        if room < 0 or (channel not in changed and len(data) > _pages.INLINE):
+            return None
+        stored[channel] = Stored(versions.get(channel), kind, data.decode("latin-1"), None)
+    return stored
+
+
 def place(
     logs: dict[str, Log], before: dict[str, Stored], checkpoint: Mapping[str, Any], values: dict[str, Encoded]
 ) -> tuple[dict[str, Stored], dict[str, Log], dict[str, bytes]]:
@@ -32,22 +50,19 @@ def place(
     stored: dict[str, Stored] = {}
     logs = dict(logs)
     written: dict[str, bytes] = {}
-    young = _pages.YOUNG
     for channel in checkpoint["channel_values"]:
-        name = _keys.part(channel)
         if channel in values:
             version, kind, data = checkpoint["channel_versions"].get(channel), *values[channel][:2]
-            most = young if name not in logs else _pages.INLINE
         else:
             known = before[channel]
             if known.runs is not None or len(known.head) <= _pages.INLINE:
                 stored[channel] = known
                 continue
-            version, kind, data, most = known.version, known.type, known.head.encode("latin-1"), 0  # not once more in the next one
-        if len(data) <= max(most, _pages.INLINE):
+            version, kind, data = known.version, known.type, known.head.encode("latin-1")  # not in each checkpoint, as while it was young
+        if len(data) <= _pages.INLINE:
             stored[channel] = Stored(version, kind, data.decode("latin-1"), None)
-            young -= len(data)
             continue
+        name = _keys.part(channel)
         logs[name], value, pages = _pages.add(logs.get(name, Log()), kind, data)
         stored[channel] = Stored(version, kind, value.head.decode("latin-1"), value.runs)
         written.update({f"{name}/{number:08d}": page for number, page in pages.items()})

@@ -48,7 +48,8 @@ def add_memory_tools(
     settings = Settings(memory.namespace, locked=True, read_only=read_only, groups=frozenset(tools))
     whose = namespace or (lambda: memory.namespace)
     unclosed = AsyncMemory(memory.namespace, store=on_threads(memory.store))  # nobody would know when the server ends
-    desk = Desk(Access(unclosed), settings, Changes(lambda: lambda _: False), lambda: Local(whose(), locked=True, local=False))
+    access = Access(unclosed)
+    desk = Desk(access, settings, Changes(lambda: lambda _: False, access.memory), lambda: Local(whose(), locked=True, local=False))
     known = chosen(TOOLS, settings)
     if taken := _names(server).intersection(known):
         raise InvalidValue(f"the server {server.name!r:.80} already has tools of the names {', '.join(sorted(taken))}")

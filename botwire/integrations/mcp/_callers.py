@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from botwire.integrations.mcp._failures import Refusal, invalid
+from botwire.stores import RESERVED_NAMESPACE
 
 READ, WRITE = "read", "write"
 
@@ -46,12 +47,12 @@ class Local:
     def namespace(self, wanted: str | None) -> str:
         """See ``Caller``."""
         if wanted is not None and not self.sees(wanted):
-            raise invalid(f"this server is locked to the namespace {self.default!r}")
+            raise invalid(f"this server is locked to the namespace {self.default!r}" if self.locked else "that namespace is botwire's own")
         return self.default if wanted is None else wanted
 
     def sees(self, namespace: str) -> bool:
         """See ``Caller``."""
-        return not self.locked or namespace == self.default
+        return namespace != RESERVED_NAMESPACE and (not self.locked or namespace == self.default)
 
     def may(self, scope: str) -> bool:  # noqa: ARG002 - the same for both
         """See ``Caller``."""
@@ -92,7 +93,7 @@ class Principal:
 
     def sees(self, namespace: str) -> bool:
         """See ``Caller``."""
-        if self.locked:
+        if self.locked or namespace == RESERVED_NAMESPACE:
             return namespace == self.own
         return any(namespace.startswith(name[:-1]) if name.endswith("*") else namespace == name for name in self.namespaces)
 

@@ -32,6 +32,7 @@ from botwire.integrations.mcp._tools import Call, Settings, Tool, chosen
 from botwire.integrations.mcp._tools_admin import ADMIN
 from botwire.integrations.mcp._tools_core import CORE
 from botwire.integrations.mcp._tools_sessions import SESSIONS
+from botwire.integrations.mcp._uris import place_of
 
 logger = logging.getLogger("botwire")
 
@@ -69,8 +70,9 @@ def memory_server(
     """
     local = Local(settings.namespace, settings.locked)
     who: Callable[[], Caller] = (lambda: local) if caller is None else caller
-    changes = Changes(lambda: who().sees)
-    desk = Desk(Access(memory), settings, changes, who)
+    access = Access(memory)
+    changes = Changes(lambda: who().sees, access.memory)
+    desk = Desk(access, settings, changes, who)
     tools, resources, prompts = chosen(TOOLS, settings), Resources(desk), Prompts(desk)
     listeners = ListenHandler(changes)
 
@@ -158,7 +160,12 @@ def _listening(
     desk: Desk, listeners: ListenHandler
 ) -> Callable[[Context, types.SubscriptionsListenRequestParams], Awaitable[types.SubscriptionsListenResult]]:
     async def listen(context: Context, params: types.SubscriptionsListenRequestParams) -> types.SubscriptionsListenResult:
-        desk.reader()
-        return await listeners(context, params)
+        caller, wanted = desk.reader(), params.notifications
+        namespaces = {place_of(uri).namespace for uri in wanted.resource_subscriptions or ()}
+        release = await desk.changes.hold(namespaces | ({caller.namespace(None)} if wanted.resources_list_changed else set()))
+        try:
+            return await listeners(context, params)
+        finally:
+            release()
 
     return listen

@@ -31,7 +31,7 @@ class Resources:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._subscribed: dict[str, Callable[[], None]] = {}
+        self._subscribed: dict[str, Callable[[], object]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def list(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
@@ -102,7 +102,7 @@ class Resources:
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Tell the one client of this connection when the resource changes."""
         self._desk.reader()
-        place_of(params.uri)
+        place = place_of(params.uri)
         uri, session = params.uri, context.session
 
         def listener(event: ServerEvent) -> None:
@@ -112,7 +112,8 @@ class Resources:
                 task.add_done_callback(self._tasks.discard)
 
         if uri not in self._subscribed:
-            self._subscribed[uri] = self._desk.changes.subscribe(listener)
+            unsubscribe, release = self._desk.changes.subscribe(listener), await self._desk.changes.hold({place.namespace})
+            self._subscribed[uri] = lambda: (unsubscribe(), release())
         return types.EmptyResult()
 
     async def unsubscribe(self, _: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:

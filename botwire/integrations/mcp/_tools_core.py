@@ -96,7 +96,7 @@ async def _set(call: Call) -> dict[str, Any]:
         raise invalid("give value, or value_json, and not both")
     value = call.arguments["value"] if "value" in call.arguments else _parsed(call.get("value_json"))
     version = await call.memory.set(key, value, ttl=call.get("ttl_seconds"), if_version=call.get("if_version"))
-    await call.changes.entry(call.namespace, key, listed=version == 1)
+    await call.changes.entry(call.namespace, key, version)
     return {"key": key, "version": version, "created": version == 1}
 
 
@@ -116,7 +116,7 @@ async def _update(call: Call) -> dict[str, Any]:
         version, value = await call.memory.change(key, "merge", patch)
     else:
         version, value = await _update_at(call, key, patch, if_version)
-    await call.changes.entry(call.namespace, key, listed=version == 1)
+    await call.changes.entry(call.namespace, key, version)
     return {"key": key, "version": version, **({"value": value} if can_be_sent(value) else {})}
 
 
@@ -132,7 +132,7 @@ async def _update_at(call: Call, key: str, patch: Any, if_version: int) -> tuple
 async def _append(call: Call) -> dict[str, Any]:
     key, request_id = call.get("key"), call.get("dedupe_key")
     version, length = await call.memory.change(key, "append", call.get("items"), max_items=call.get("max_items"), request_id=request_id)
-    await call.changes.entry(call.namespace, key, listed=version == 1)
+    await call.changes.entry(call.namespace, key, version)
     return {"key": key, "version": version, "length": length}
 
 
@@ -140,7 +140,7 @@ async def _delete(call: Call) -> dict[str, Any]:
     key = call.get("key")
     deleted = await call.memory.delete(key, if_version=call.get("if_version"))
     if deleted:
-        await call.changes.entry(call.namespace, key, listed=True)
+        await call.changes.entry(call.namespace, key, None)
     return {"deleted": deleted}
 
 

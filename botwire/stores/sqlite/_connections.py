@@ -25,7 +25,9 @@ from botwire.stores.sqlite._opening import (
     inode_of,
     is_empty_log,
     remove_log,
+    state_of,
 )
+from botwire.stores.sqlite._room import Room
 
 MOST_IDLE_READERS = 8
 RECHECK = 0.02
@@ -56,6 +58,8 @@ class Connections:
         self._trusted_until = 0.0
         self._log_trusted_until = 0.0
         self._forking = False
+        self._was_there = False  # the file, when somebody last asked whether it changed
+        self._seen_unshared: object = None
 
     # -------------------------------------------------------------------------------------- writing
 
@@ -119,7 +123,14 @@ class Connections:
                 raise from_apsw(error, self.path) from error
             raise
         connection.identity = identity_of(self.path)  # now that there is a log
+        self._make_room(connection)
         return connection
+
+    def _make_room(self, connection: Connection) -> None:
+        """Let commits find the log long enough, where they wait for the disk."""
+        if connection.identity is not None and connection.identity.log is not None and self._opening.synchronous == "FULL":
+            connection.room = Room(self.path + "-wal", connection.identity.log, connection.pragma("page_size"))
+            connection.set_wal_hook(connection.room.committed)
 
     def _prepare(self, connection: Connection) -> None:
         new = _schema.needs_work(connection, self.path)
@@ -178,7 +189,7 @@ class Connections:
                 with self._mutex:
                     self.distrust()
             else:
-                with _Alone(self.path, self._opening.timeout), self._mutex:
+                with Alone(self.path, self._opening.timeout), self._mutex:
                     self._change_over()
         self._trusted_until = monotonic() + RECHECK
         return identity is not None
@@ -213,10 +224,15 @@ class Connections:
         """Whether there is something to read; an older file is brought to the present schema first."""
         if not _schema.needs_work(connection, self.path):
             return True
-        if not connection.pragma("user_version"):
+        version = connection.pragma("user_version")
+        if not version:
             return False
-        with _Alone(self.path, self._opening.timeout):
-            Connections(self._opening).writer_once()
+        try:
+            with Alone(self.path, self._opening.timeout):
+                Connections(self._opening).writer_once()
+        except StoreReadOnly:
+            if version < _schema.READABLE:
+                raise
         return True
 
     def writer_once(self) -> None:
@@ -235,6 +251,39 @@ class Connections:
             except IndexError:
                 return
             self._close_reader(connection)
+
+    # ------------------------------------------------------------------------------- others' commits
+
+    def changed_by_others(self) -> bool:
+        """Whether anything but the writing connection may have committed since this was last asked.
+
+        ``PRAGMA data_version`` says so of each connection, so what each was last told is kept with it; one that was never
+        asked says yes. The writing connection does not count its own commits, hence is asked where there is one. To be
+        called with the mutex held that goes with writing.
+
+        Raises:
+            BotWireError, apsw.Error: if the file cannot be read.
+        """
+        with self._mutex:
+            self._refuse_if_closed()
+            writer, identity = self._writer, identity_of(self.path)
+            if writer is not None and identity == writer.identity:
+                return self._changed_for(writer)
+        reader = self.take_reader()
+        there_before, self._was_there = self._was_there, reader is not None
+        if reader is None:
+            return there_before
+        try:
+            return self._changed_for(reader)
+        finally:
+            self.put_reader(reader)
+
+    def _changed_for(self, connection: Connection) -> bool:
+        if connection.identity is None:  # good for one read: that of a file which nobody here can write
+            before, self._seen_unshared = self._seen_unshared, state_of(self.path)
+            return before != self._seen_unshared
+        before, connection.polled = connection.polled, connection.pragma("data_version")
+        return before != connection.polled
 
     # ------------------------------------------------------------------------- another file, no log
 
@@ -318,7 +367,7 @@ class Connections:
         self._mutex, self._forking = threading.RLock(), False
 
 
-class _Alone:
+class Alone:
     """The file lock, for a thread that is not the writer: it needs lock files of its own."""
 
     def __init__(self, path: str, timeout: float) -> None:

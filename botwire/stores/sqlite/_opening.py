@@ -14,6 +14,7 @@ import apsw
 from botwire._errors import StoreReadOnly, StoreUnavailable
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import READ_ONLY, make_folder
+from botwire.stores.sqlite._room import Room
 
 logger = logging.getLogger("botwire")
 
@@ -34,10 +35,15 @@ class Identity(NamedTuple):
 
 
 class Connection(apsw.Connection):
-    """A connection that knows to which files it is, and with which idle ones it belongs."""
+    """A connection that knows to which files it is, with which idle ones it belongs, and what it was last asked for changes."""
 
     identity: Identity | None = None
     generation: object = None
+    polled: object = None
+    metered = False
+    """Whether it has seen that this file keeps count of what each namespace holds, which no file stops doing."""
+    room: Room | None = None
+    """In its log, if it writes durably."""
 
     def give_up(self) -> None:
         """Close it. What fails in that is work for later: the log holds what could not yet go into the database."""
@@ -153,6 +159,15 @@ def inode_of(path: str) -> tuple[int, int] | None:
             f"{path} cannot be looked at: {error.strerror}; check its folders' permissions, or choose another path"
         ) from error
     return status.st_dev, status.st_ino
+
+
+def state_of(path: str) -> tuple[int, int] | None:
+    """When the file at ``path`` was last changed, and its size; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def create_file(path: str) -> None:

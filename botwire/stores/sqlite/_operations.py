@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import apsw
 
 from botwire._codec import decode, encode
-from botwire._errors import BotWireError, RequestConflict, StoreCorrupt, VersionConflict
+from botwire._errors import BotWireError
 from botwire._names import prefix_end
 from botwire.stores._protocol import (
     KEEP,
-    RETRY_PREFIX,
     Append,
     Appended,
     Batch,
@@ -36,68 +32,73 @@ from botwire.stores._protocol import (
     Set,
     SetLog,
     Trim,
-    Ttl,
 )
-from botwire.stores._records import operations_to_json, results_from_json, results_to_json
+from botwire.stores._records import results_to_json
+from botwire.stores._requests import fingerprint, lifetime_us, recall, scope_of
 from botwire.stores._rules import apply_change, merge_patch
-
-REQUEST_LIFETIME_US = 2 * 86_400 * 1_000_000
-"""How long a request id is remembered, in microseconds: twice the day that is promised."""
-
-RETRY_LIFETIME_US = 2 * 3_600 * 1_000_000
-"""How long one is that a client made for its own retries: twice the hour. Every write over HTTP leaves one."""
+from botwire.stores._states import changed_log, expect_place, expect_version, new_epoch, new_log
+from botwire.stores.sqlite._terms import Ledger
 
 LOG_COLUMNS = "session, agent, epoch, head, count, created_at, updated_at, ttl, expires_at, metadata"
 _NEVER = -1  # a row id that no row has
 
 
-def apply_batch(connection: apsw.Connection, batch: Batch, now: int, *, alone: bool) -> Outcome:
+def apply_batch(connection: apsw.Connection, batch: Batch, now: int, ledger: Ledger | None, *, alone: bool) -> Outcome:
     """Do all of a batch, or none of it; what keeps it from happening is returned, not raised.
 
-    Of a batch that is ``alone`` in its transaction something may have happened then: the caller rolls back.
+    Of a batch that is ``alone`` in its transaction something may have happened then: the caller rolls back. There is a
+    ``ledger`` if any batch of the transaction has terms.
 
     Raises:
         apsw.Error: if SQLite fails; the caller rolls back.
     """
     outcome: Outcome = []
+    within = True
+    if ledger is not None:
+        within = ledger.keeps_within(batch.namespace, None if batch.terms is None else batch.terms.cap, batch.operations)
     try:
-        if alone or (batch.request_id is None and len(batch.operations) == 1):
-            outcome = _apply_request(connection, batch, now)
+        if alone or (batch.request_id is None and len(batch.operations) == 1 and within):
+            outcome = _apply_request(connection, batch, now, ledger, within)
         else:
             with connection:  # a savepoint
-                outcome = _apply_request(connection, batch, now)
+                outcome = _apply_request(connection, batch, now, ledger, within)
     except BotWireError as error:
         outcome = error
     return outcome
 
 
-def _apply_request(connection: apsw.Connection, batch: Batch, now: int) -> list[Result]:
+def _apply_request(connection: apsw.Connection, batch: Batch, now: int, ledger: Ledger | None, within: bool) -> list[Result]:
     if batch.request_id is None:
-        return [_apply(connection, batch.namespace, operation, now) for operation in batch.operations]
-    name = (batch.namespace, _scope(batch.operations), batch.request_id)
-    fingerprint = hashlib.sha256(operations_to_json(batch.operations).encode()).hexdigest()
+        return _apply_within_terms(connection, batch, now, ledger, within)
+    name = (batch.namespace, scope_of(batch.operations), batch.request_id)
+    print_of_this = fingerprint(batch.operations)
     seen = connection.execute(
         "SELECT fingerprint, results FROM request WHERE namespace = ? AND scope = ? AND id = ? AND expires_at > ?", (*name, now)
     ).fetchone()
     if seen is not None:
-        if seen[0] != fingerprint:
-            raise RequestConflict(f"the request id {batch.request_id!r} was used before, for another write; give each write its own")
-        try:
-            return results_from_json(batch.operations, seen[1])
-        except (ValueError, TypeError) as error:
-            raise StoreCorrupt(f"what is kept of the request {batch.request_id!r} cannot be read: {error}") from error
-    results = [_apply(connection, batch.namespace, operation, now) for operation in batch.operations]
-    lifetime = RETRY_LIFETIME_US if batch.request_id.startswith(RETRY_PREFIX) else REQUEST_LIFETIME_US
-    row = (*name, fingerprint, results_to_json(batch.operations, results), now + lifetime)
+        return recall(batch, print_of_this, *seen)
+    results = _apply_within_terms(connection, batch, now, ledger, within)
+    row = (*name, print_of_this, results_to_json(batch.operations, results), now + lifetime_us(batch.request_id))
     connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?)", row)
     return results
 
 
-def _scope(operations: Sequence[Operation]) -> str:
-    first = operations[0] if operations else None
-    if isinstance(first, Append | Pop | Trim | ClearLog | SetLog | DeleteLog):
-        return json.dumps([first.session, first.agent])
-    return ""
+def _apply_within_terms(connection: apsw.Connection, batch: Batch, now: int, ledger: Ledger | None, within: bool) -> list[Result]:
+    """Charged first, since that may refuse it, and uncharged if anything else does; ``within`` if its cap is kept for sure."""
+    namespace, operations, _, terms = batch
+    if terms is None or ledger is None:
+        return [_apply(connection, namespace, operation, now) for operation in operations]
+    ledger.charge(namespace, terms.charges)
+    try:
+        if within or terms.cap is None:
+            return [_apply(connection, namespace, operation, now) for operation in operations]
+        held = ledger.held(namespace, terms.cap)
+        results = [_apply(connection, namespace, operation, now) for operation in operations]
+        ledger.expect_cap(namespace, terms.cap, held)
+    except BotWireError:
+        ledger.take_back(namespace, terms.charges)
+        raise
+    return results
 
 
 def _apply(connection: apsw.Connection, namespace: str, operation: Operation, now: int) -> Result:
@@ -122,6 +123,17 @@ RETURNING version
 """
 
 
+_RESTORE = """
+INSERT INTO entry (namespace, key, value, version, created_at, updated_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (namespace, key) DO UPDATE SET value = ?3, version = ?4, created_at = ?5, updated_at = ?6, expires_at = ?7
+"""  # not INSERT OR REPLACE, here and below: that removes a row without its triggers, which keep count of usage
+
+_RESTORE_MESSAGE = """
+INSERT INTO message (log, seq, body, created_at) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (log, seq) DO UPDATE SET body = ?3, created_at = ?4
+"""
+
+
 def _set(connection: apsw.Connection, namespace: str, operation: Set, now: int) -> int:
     key, value, if_version, ttl = operation
     expires_at = None if ttl is None else _KEPT if ttl is KEEP else now + ttl
@@ -132,7 +144,7 @@ def _set(connection: apsw.Connection, namespace: str, operation: Set, now: int) 
     if if_version is not None or expires_at is _KEPT:
         present = _present(connection, namespace, key, now)
         if if_version is not None:
-            _expect_version(namespace, key, present, if_version)
+            expect_version(namespace, key, 0 if present is None else present[2], if_version)
         if expires_at is _KEPT:
             expires_at = None if present is None else present[3]
     return connection.execute(_SET, (namespace, key, value, now, expires_at)).get  # type: ignore[no-any-return]
@@ -149,18 +161,10 @@ def _present(connection: apsw.Connection, namespace: str, key: str, now: int) ->
     ).fetchone()
 
 
-def _expect_version(namespace: str, key: str, present: tuple[int, str, int, Any] | None, wanted: int) -> None:
-    current = 0 if present is None else present[2]
-    if current != wanted:
-        asked = "to be absent" if wanted == 0 else f"at version {wanted}"
-        found = "is absent" if current == 0 else f"is at version {current}"
-        raise VersionConflict(f"{key!r} in namespace {namespace!r} was expected {asked} but {found}; read it again", current)
-
-
 def _delete(connection: apsw.Connection, namespace: str, operation: Delete, now: int) -> bool:
     present = _present(connection, namespace, operation.key, now)
     if operation.if_version is not None:
-        _expect_version(namespace, operation.key, present, operation.if_version)
+        expect_version(namespace, operation.key, 0 if present is None else present[2], operation.if_version)
     if present is None:
         return False
     connection.execute("DELETE FROM entry WHERE id = ?", (present[0],))
@@ -183,10 +187,7 @@ def _clear(connection: apsw.Connection, namespace: str, operation: Clear, now: i
 
 
 def _restore(connection: apsw.Connection, namespace: str, operation: Restore, _now: int) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO entry (namespace, key, value, version, created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (namespace, *operation.row),
-    )
+    connection.execute(_RESTORE, (namespace, *operation.row))
 
 
 def prefix_range(namespace: str, prefix: str) -> tuple[str, tuple[str, ...]]:
@@ -222,11 +223,6 @@ def remove_log(connection: apsw.Connection, log: int) -> None:
     connection.execute("DELETE FROM log WHERE id = ?", (log,))
 
 
-def new_epoch() -> str:
-    """Random text that no other log's epoch equals."""
-    return secrets.token_hex(8)
-
-
 def _write_log(connection: apsw.Connection, namespace: str, log: int | None, info: LogInfo) -> int:
     """Insert a log's state, or replace it; returns its id."""
     if log is None:
@@ -239,20 +235,11 @@ def _write_log(connection: apsw.Connection, namespace: str, log: int | None, inf
     return log
 
 
-def _changed_log(info: LogInfo, now: int, ttl: Ttl = KEEP, **changes: Any) -> LogInfo:
-    lifetime = info.ttl if ttl is KEEP else ttl
-    return info._replace(updated_at=now, ttl=lifetime, expires_at=None if lifetime is None else now + lifetime, **changes)
-
-
-def _new_log(session: str, agent: str, now: int) -> LogInfo:
-    return LogInfo(session, agent, new_epoch(), 0, 0, now, now, None, None, "{}")
-
-
 def _append(connection: apsw.Connection, namespace: str, operation: Append, now: int) -> Appended:
     session, agent, bodies, ttl = operation
-    log, info = _find_log(connection, namespace, session, agent, now) or (None, _new_log(session, agent, now))
+    log, info = _find_log(connection, namespace, session, agent, now) or (None, new_log(session, agent, now))
     first, last = info.head + 1, info.head + len(bodies)
-    log = _write_log(connection, namespace, log, _changed_log(info, now, ttl, head=last, count=info.count + len(bodies)))
+    log = _write_log(connection, namespace, log, changed_log(info, now, ttl, head=last, count=info.count + len(bodies)))
     rows = [(log, seq, body, now) for seq, body in enumerate(bodies, first)]
     connection.executemany("INSERT INTO message (log, seq, body, created_at) VALUES (?, ?, ?, ?)", rows)
     return Appended(info.epoch, first, last)
@@ -267,14 +254,14 @@ def _pop(connection: apsw.Connection, namespace: str, operation: Pop, now: int) 
     if row is None:
         return None
     connection.execute("DELETE FROM message WHERE log = ? AND seq = ?", (log, row[0]))
-    _write_log(connection, namespace, log, _changed_log(info, now, count=info.count - 1))
+    _write_log(connection, namespace, log, changed_log(info, now, count=info.count - 1))
     return LogRow(*row)
 
 
 def _trim(connection: apsw.Connection, namespace: str, operation: Trim, now: int) -> int:
     found = _find_log(connection, namespace, operation.session, operation.agent, now)
     if operation.if_at is not None:
-        _expect_place(namespace, operation, None if found is None else found[1])
+        expect_place(namespace, operation, None if found is None else found[1])
     surplus = 0 if found is None else found[1].count - operation.keep_last
     if found is None or surplus <= 0:
         return 0
@@ -284,37 +271,31 @@ def _trim(connection: apsw.Connection, namespace: str, operation: Trim, now: int
     else:
         oldest_kept = "SELECT seq FROM message WHERE log = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
         connection.execute(f"DELETE FROM message WHERE log = ? AND seq < ({oldest_kept})", (log, log, operation.keep_last - 1))
-    _write_log(connection, namespace, log, _changed_log(info, now, count=operation.keep_last))
+    _write_log(connection, namespace, log, changed_log(info, now, count=operation.keep_last))
     return surplus
 
 
 def _clear_log(connection: apsw.Connection, namespace: str, operation: ClearLog, now: int) -> int:
     found = _find_log(connection, namespace, operation.session, operation.agent, now)
     if operation.if_at is not None:
-        _expect_place(namespace, operation, None if found is None else found[1])
+        expect_place(namespace, operation, None if found is None else found[1])
     if found is None:
         return 0
     log, info = found
     connection.execute("DELETE FROM message WHERE log = ?", (log,))
-    _write_log(connection, namespace, log, _changed_log(info, now, epoch=new_epoch(), head=0, count=0))
+    _write_log(connection, namespace, log, changed_log(info, now, epoch=new_epoch(), head=0, count=0))
     return info.count
-
-
-def _expect_place(namespace: str, operation: Trim | ClearLog, info: LogInfo | None) -> None:
-    if info is None or (info.epoch, info.head, info.count) != operation.if_at:
-        text = f"session {operation.session!r} in namespace {namespace!r} was changed by another writer; read it again"
-        raise VersionConflict(text, 0 if info is None else info.head)
 
 
 def _set_log(connection: apsw.Connection, namespace: str, operation: SetLog, now: int) -> LogInfo:
     session, agent, ttl, metadata, merge = operation
-    log, info = _find_log(connection, namespace, session, agent, now) or (None, _new_log(session, agent, now))
+    log, info = _find_log(connection, namespace, session, agent, now) or (None, new_log(session, agent, now))
     if metadata is not KEEP:
         if merge:
             what = f"the metadata of session {session!r}"
             metadata = encode(merge_patch(decode(info.metadata, what), decode(metadata, what)), what)
         info = info._replace(metadata=metadata)
-    info = _changed_log(info, now, ttl)
+    info = changed_log(info, now, ttl)
     _write_log(connection, namespace, log, info)
     return info
 
@@ -341,7 +322,7 @@ def _restore_log(connection: apsw.Connection, namespace: str, operation: Restore
     for row in rows:
         there = connection.execute("SELECT 1 FROM message WHERE log = ? AND seq = ?", (log, row.seq)).get
         added += there is None
-        connection.execute("INSERT OR REPLACE INTO message (log, seq, body, created_at) VALUES (?, ?, ?, ?)", (log, *row))
+        connection.execute(_RESTORE_MESSAGE, (log, *row))
     if added:
         connection.execute("UPDATE log SET count = count + ? WHERE id = ?", (added, log))
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import apsw
 
 from botwire._names import prefix_end
-from botwire.stores._protocol import EntryHit, EntryRow, LogHit, LogInfo, LogPage, LogRow
+from botwire.stores._protocol import EntryHit, EntryRow, EntryStamp, LogHit, LogInfo, LogPage, LogRow
 from botwire.stores._search import match_entry, match_message
 from botwire.stores.sqlite._operations import LOG_COLUMNS, prefix_range
+from botwire.stores.sqlite._terms import miscounted
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ _SEARCH_PAGE = 2_000
 
 
 @contextmanager
-def _snapshot(connection: apsw.Connection) -> Generator[None]:
+def snapshot(connection: apsw.Connection) -> Generator[None]:
     """Several statements that see one state; ends the transaction whatever happens."""
     connection.execute("BEGIN")
     try:
@@ -42,7 +43,7 @@ def get(connection: apsw.Connection, now: int, namespace: str, key: str) -> Entr
 
 
 def get_many(connection: apsw.Connection, now: int, namespace: str, keys: Sequence[str]) -> dict[str, EntryRow]:
-    with _snapshot(connection):
+    with snapshot(connection):
         rows = (get(connection, now, namespace, key) for key in keys)
         return {row.key: row for row in rows if row is not None}
 
@@ -68,6 +69,12 @@ def scan_keys(connection: apsw.Connection, now: int, namespace: str, prefix: str
     return [key for (key,) in connection.execute(sql, (*bounds, now, limit))]
 
 
+def scan_stamps(connection: apsw.Connection, now: int, namespace: str, prefix: str, after: str | None, limit: int) -> list[EntryStamp]:
+    where, bounds = _range(namespace, prefix, after)
+    sql = f"SELECT key, version, updated_at, expires_at FROM entry WHERE {where} AND {_ALIVE} ORDER BY key LIMIT ?"
+    return [EntryStamp._make(row) for row in connection.execute(sql, (*bounds, now, limit))]
+
+
 def count(connection: apsw.Connection, now: int, namespace: str, prefix: str) -> int:
     where, bounds = prefix_range(namespace, prefix)
     # The plus keeps the second search from the key index, where it would look up every row to find the few that have expired.
@@ -80,7 +87,7 @@ def namespaces(connection: apsw.Connection, now: int, after: str | None, limit: 
     """Jumps from one namespace to the next by the index, instead of reading through each."""
     found: list[str] = []
     name = after
-    with _snapshot(connection):
+    with snapshot(connection):
         while len(found) < limit:
             bound = "" if name is None else " WHERE namespace > ?1"
             sql = f"SELECT min(n) FROM (SELECT min(namespace) AS n FROM entry{bound} UNION ALL SELECT min(namespace) FROM log{bound})"
@@ -121,7 +128,7 @@ def read_log(  # noqa: PLR0913, PLR0917 - the protocol's arguments
     last: int | None,
     limit: int | None,
 ) -> LogPage:
-    with _snapshot(connection):
+    with snapshot(connection):
         found = _find_log(connection, now, namespace, session, agent)
         if found is None:
             return LogPage(None, [])
@@ -201,6 +208,8 @@ def check(connection: apsw.Connection, now: int) -> dict[str, Any]:
     }
     for table in ("entry", "log", "message", "request"):
         figures[f"{table}_rows"] = connection.execute(f"SELECT count(*) FROM {table}").get
+    if figures["schema"] > 1:  # an older file that nobody may write is read as it is
+        problems += miscounted(connection)
     for table in ("entry", "log"):
         figures[f"{table}_expired"] = connection.execute(f"SELECT count(*) FROM {table} WHERE expires_at <= ?", (now,)).get
     return {"ok": not problems, "problems": problems, **figures}

@@ -12,7 +12,9 @@ import apsw
 from botwire._errors import StoreIncompatible
 
 APPLICATION_ID = 0x62777265  # "bwre": tells our files from other SQLite files
-VERSION = 1
+VERSION = 2
+READABLE = 1
+"""The oldest version whose entries and logs can be read as they are: what was added since is not needed for that."""
 
 _CREATE = """
 CREATE TABLE entry (
@@ -65,7 +67,26 @@ CREATE TABLE request (
 CREATE INDEX request_expiry ON request (expires_at);
 """
 
-MIGRATIONS: dict[int, str] = {}
+_METERS = """
+CREATE TABLE meter (
+    namespace  TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    amount     INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (namespace, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX meter_expiry ON meter (expires_at);
+
+CREATE TABLE usage (
+    namespace TEXT    NOT NULL PRIMARY KEY,
+    bytes     INTEGER NOT NULL,
+    keys      INTEGER NOT NULL,
+    sessions  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""Since version 2. ``usage`` is empty until somebody asks for a cap: see ``_terms``."""
+
+MIGRATIONS: dict[int, str] = {1: _METERS}
 """SQL that brings a file of version N to N + 1, by N."""
 
 
@@ -106,7 +127,7 @@ def create_or_migrate(connection: apsw.Connection, path: str) -> None:
         if needs_work(connection, path):  # asked again: another process may have done it since
             version = connection.pragma("user_version")
             if not version:
-                connection.execute(_CREATE)
+                connection.execute(_CREATE + _METERS)
                 connection.pragma("application_id", APPLICATION_ID)
                 version = VERSION
             for step in range(version, VERSION):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
@@ -11,14 +12,17 @@ from urllib.parse import parse_qsl, unquote
 
 import apsw
 
-from botwire._errors import Closed, InvalidValue, StoreCorrupt
+from botwire._errors import Closed, InvalidValue, StoreCorrupt, StoreUnavailable
+from botwire.stores._keeping import Copied, Freed, Gone
 from botwire.stores._open import DEFAULT_TIMEOUT, default_path
-from botwire.stores._protocol import Batch, EntryHit, EntryRow, LogHit, LogInfo, LogPage, Outcome
-from botwire.stores.sqlite import _fork, _queries
+from botwire.stores._protocol import Batch, EntryHit, EntryRow, EntryStamp, LogHit, LogInfo, LogPage, Outcome, Usage
+from botwire.stores.sqlite import _fork, _queries, _upkeep, copies
 from botwire.stores.sqlite._connections import Connections
 from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
+from botwire.stores.sqlite._listening import Listeners, SQLiteListener
 from botwire.stores.sqlite._opening import RAM, Opening
+from botwire.stores.sqlite._usage import usage
 from botwire.stores.sqlite._writer import Writer
 
 T = TypeVar("T")
@@ -45,6 +49,9 @@ class SQLiteStore:
     each a store of their own to the same file; from RAM, the child has a copy.
     """
 
+    keeps = True
+    """Takes the operations of ``botwire.stores._keeping``."""
+
     reads_are_fast = True
     """A read is a lookup in this process: a server need not hand it to a thread."""
 
@@ -53,24 +60,57 @@ class SQLiteStore:
     ) -> None:
         self.path, durability = _parse(url)
         self.url = "memory://" if self.path == RAM else "sqlite://" + self.path.replace("%", "%25").replace("?", "%3F")
-        self._timeout = timeout
+        self.timeout = timeout
         self._clock = clock
         self._closed = False
         self._connections = Connections(Opening(self.path, timeout, durability.upper(), vfs))
         self._writer = self._new_writer()
+        look = weakref.WeakMethod(self._written_by_others)  # a store that is forgotten goes at once, and its connections with it
+        self._listeners = Listeners(None if self.path == RAM else lambda: (ask := look()) is not None and ask())
         _fork.register(self)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self.url}>"
 
     def _new_writer(self) -> Writer:
-        return Writer(self._connections, None if self.path == RAM else FileLock(self.path), self._timeout, self._clock)
+        return Writer(self._connections, None if self.path == RAM else FileLock(self.path), self.timeout, self._clock)
+
+    @property
+    def sweeps(self) -> dict[str, int]:
+        """What this store has removed as expired since it was opened: how often, and how many rows."""
+        return {"sweeps": self._writer.sweeper.runs, "swept_rows": self._writer.sweeper.rows}
 
     # -------------------------------------------------------------------------------------- writing
 
     def write(self, batches: Sequence[Batch]) -> list[Outcome]:
         """See ``Store.write``. Many threads' batches share a commit."""
-        return self._writer.write(batches)
+        if not self._listeners:
+            return self._writer.write(batches)
+        try:
+            outcomes = self._writer.write(batches)
+        except BaseException:  # of a write whose outcome is not known, listeners hear that there may be something
+            self._listeners.tell_of(batches, None)
+            raise
+        self._listeners.tell_of(batches, outcomes)
+        return outcomes
+
+    def delete_namespace(self, namespace: str) -> Gone:
+        """Remove all that is kept of a namespace: entries, sessions, remembered requests, meters. What has expired is not counted apart.
+
+        Others write in between; what they write to the namespace meanwhile goes too, until it is empty at one moment.
+        """
+        return _upkeep.delete_namespace(self._writer.write, namespace)
+
+    def vacuum(self, *, full: bool = False, on_step: Callable[[int], None] = lambda _: None) -> Freed:
+        """Give unused space back to the file system while others read and write: see ``_upkeep.vacuum``."""
+        return _upkeep.vacuum(self, self._writer.write, full=full, on_step=on_step)
+
+    def backup(self, file: str) -> Copied:
+        """Write what the store holds at this moment to a new file: see ``copies.back_up``. Others write on meanwhile."""
+        counts = self._read(copies.back_up, None, file)
+        if counts is None:
+            raise StoreUnavailable(f"{self.path} is not there: nothing has been written yet, so there is nothing to back up")
+        return counts
 
     # -------------------------------------------------------------------------------------- reading
 
@@ -90,9 +130,17 @@ class SQLiteStore:
         """See ``Store.scan_keys``."""
         return self._read(_queries.scan_keys, [], namespace, prefix, after, limit)
 
+    def scan_stamps(self, namespace: str, prefix: str, after: str | None, limit: int) -> list[EntryStamp]:
+        """See ``Store.scan_stamps``."""
+        return self._read(_queries.scan_stamps, [], namespace, prefix, after, limit)
+
     def count(self, namespace: str, prefix: str = "") -> int:
         """See ``Store.count``."""
         return self._read(_queries.count, 0, namespace, prefix)
+
+    def usage(self, namespace: str) -> Usage:
+        """See ``Store.usage``. Reads through the namespace."""
+        return self._read(usage, Usage(0, 0, 0, 0, 0, ()), namespace)
 
     def namespaces(self, after: str | None, limit: int) -> list[str]:
         """See ``Store.namespaces``."""
@@ -126,13 +174,24 @@ class SQLiteStore:
         """See ``Store.search_log``. Looks at every message there."""
         return self._read(_queries.search_log, [], namespace, words, limit, session, agent)
 
+    def listen(self, namespace: str, session: str | None = None) -> SQLiteListener:
+        """See ``Store.listen``. Writes through this store are heard at once, those of other processes within a tenth of a second."""
+        if self._closed:
+            raise Closed(f"the store {self.url} is closed")
+        return self._listeners.listen(namespace, session)
+
+    def _written_by_others(self) -> bool:
+        """Whether anybody but this store may have written to the file since this was last asked."""
+        with self._writer.mutex:
+            return self._connections.changed_by_others()
+
     def check(self) -> dict[str, Any]:
         """See ``Store.check``: integrity, versions, sizes."""
         absent: dict[str, Any] = {"ok": True, "problems": [], "note": "nothing has been written yet"}
         try:
             found = self._read(_queries.check, absent)
         except StoreCorrupt as error:
-            found = {"ok": False, "problems": [str(error)]}
+            found = {"ok": False, "problems": [f"{self.path} is damaged: {error.__cause__ or error}"]}  # what to do, doctor says
         return {"store": self.url, "sqlite": apsw.sqlite_lib_version(), **found}
 
     def _read(self, query: Callable[..., T], nothing: T, *arguments: Any) -> T:
@@ -165,6 +224,7 @@ class SQLiteStore:
         """See ``Store.close``. Waits for writes under way."""
         if not self._closed:
             self._closed = True
+            self._listeners.close(Closed(f"the store {self.url} is closed"))
             self._writer.close()
 
     def before_fork(self, deadline: float) -> bool:
@@ -184,6 +244,7 @@ class SQLiteStore:
         if in_child:  # what other threads of the parent held, or waited for, is nobody's here
             self._connections.begin_anew(held)
             self._writer = self._new_writer()
+            self._listeners.begin_anew()
 
 
 def _parse(url: str) -> tuple[str, str]:

@@ -26,7 +26,9 @@ MUCH_FREE = 4_096
 MOST_PAGES = 512
 """The most pages that one sweep gives back."""
 
-_EXPIRED = " UNION ALL ".join(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE expires_at <= ?1)" for table in ("entry", "log", "request"))
+_EXPIRED = " UNION ALL ".join(
+    f"SELECT EXISTS (SELECT 1 FROM {table} WHERE expires_at <= ?1)" for table in ("entry", "log", "request", "meter")
+)
 
 
 class Sweeper:
@@ -34,6 +36,9 @@ class Sweeper:
 
     def __init__(self) -> None:
         self._due = 0.0
+        self.runs = 0
+        self.rows = 0
+        """What it has done, for who watches the store: times that there was anything to do, and rows removed."""
 
     def sweep_if_due(self, connections: Connections, now: int) -> None:
         """Remove some of what has expired. What goes wrong is nobody's write, so it is logged, not raised."""
@@ -41,10 +46,18 @@ class Sweeper:
             return
         self._due = monotonic() + EVERY
         try:
-            if sweep_file(connections, connections.writer(), now):
+            connection = connections.writer()
+            before = connection.total_changes()
+            if sweep_file(connections, connection, now):
                 self._due = monotonic() + SOON
+            self._tell(connections.writer().total_changes() - before)
         except BotWireError as error:
             logger.warning("could not remove what has expired: %s", error)
+
+    def _tell(self, rows: int) -> None:
+        if rows > 0:  # less: the connection is another one now
+            self.runs += 1
+            self.rows += rows
 
 
 def sweep_file(connections: Connections, connection: Connection, now: int) -> bool:
@@ -82,7 +95,13 @@ def remove_expired(connection: apsw.Connection, now: int, most: int = MOST) -> b
         (now, most),
     )
     requests = connection.total_changes() - before - entries
-    return _remove_logs(connection, now, most) or most in (entries, requests)
+    connection.execute(
+        "DELETE FROM meter WHERE (namespace, name) IN"
+        " (SELECT namespace, name FROM meter WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+        (now, most),
+    )
+    meters = connection.total_changes() - before - entries - requests
+    return _remove_logs(connection, now, most) or most in (entries, requests, meters)
 
 
 def _remove_logs(connection: apsw.Connection, now: int, most: int) -> bool:

@@ -12,6 +12,7 @@ from botwire.stores.sqlite._connections import Connections
 from botwire.stores.sqlite._errors import from_apsw, from_commit
 from botwire.stores.sqlite._opening import Connection
 from botwire.stores.sqlite._operations import apply_batch
+from botwire.stores.sqlite._terms import Ledger, begin_to_count
 
 HARMLESS = (apsw.BusyError, apsw.ConstraintError, apsw.FullError, apsw.TooBigError)
 """After these a connection is as good as before; with a full disk, a new one could not even be opened."""
@@ -59,13 +60,20 @@ def _alone(connections: Connections, batch: Batch, now: int, deadline: float, pr
 def _together(connections: Connections, connection: Connection, batches: list[Batch], now: int, progress: Progress) -> list[Outcome]:
     progress.committing, begun = False, False
     try:
+        if not connection.metered and any(batch.terms is not None and batch.terms.cap is not None for batch in batches):
+            begin_to_count(connection)
         connection.execute("BEGIN IMMEDIATE")
         begun = True
         alone = len(batches) == 1  # then its savepoint is the transaction
-        outcomes = [apply_batch(connection, batch, now, alone=alone) for batch in batches]
+        ledger = Ledger(connection, now) if any(batch.terms is not None for batch in batches) else None
+        outcomes = [apply_batch(connection, batch, now, ledger, alone=alone) for batch in batches]
         if alone and isinstance(outcomes[0], BotWireError):
             connection.execute("ROLLBACK")
             return outcomes
+        if ledger is not None:
+            ledger.close()
+        if connection.room is not None:
+            connection.room.make()
         progress.committing = True
         connection.execute("COMMIT")
     except BaseException as error:

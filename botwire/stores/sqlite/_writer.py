@@ -59,7 +59,7 @@ class Writer:
         self._lock = lock
         self._timeout = timeout
         self._clock = clock
-        self._sweeper = Sweeper()
+        self.sweeper = Sweeper()
         self._guard = threading.Lock()  # for the next two
         self._leader: _Ticket | None = None
         self._queue: deque[_Ticket] = deque()
@@ -166,7 +166,7 @@ class Writer:
                 for ticket in tickets:
                     ticket.finish([next(found) for _ in ticket.batches])
                 if isinstance(outcomes[0], list):  # what cannot be written cannot be swept
-                    self._sweeper.sweep_if_due(self._connections, self._clock())
+                    self.sweeper.sweep_if_due(self._connections, self._clock())
         finally:
             if self._lock is not None:
                 self._lock.release()

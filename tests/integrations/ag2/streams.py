@@ -78,7 +78,7 @@ async def story(url: str, text: str) -> None:
 
     agent, seen = thinker(lambda asked: call() if asked[-1][1] == "die" else count(asked), tools=[add])
     await agent.ask(text, stream=botwire_stream("s1", url=url))
-    print(json.dumps(seen))
+    print("TOLD", json.dumps(seen))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -47,14 +44,6 @@ from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreUnavail
 from botwire.integrations.ag2 import BotWireStorage, botwire_stream
 
 
-def story(url: str, text: str) -> tuple[int, Any]:
-    """A process of its own: how it ended, and what its model was asked."""
-    program = [sys.executable, str(Path(__file__).parent / "streams.py"), url, text]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=90, check=False)
-    assert ended.stdout or ended.returncode < 0, ended.stderr
-    return ended.returncode, json.loads(ended.stdout) if ended.stdout else None
-
-
 async def save(storage: BotWireStorage, *events: BaseEvent, stream: str = "s1") -> None:
     for event in events:
         await storage.save_event(event, SimpleNamespace(stream=SimpleNamespace(id=stream)))  # type: ignore[arg-type]
@@ -72,14 +61,14 @@ def adding(asked: list[Any]) -> Any:
 # ---------------------------------------------------------------------------------------- restarts
 
 
-def test_the_next_process_goes_on_where_the_last_one_ended(url: str):
+def test_the_next_process_goes_on_where_the_last_one_ended(story: Callable[..., tuple[int, Any]], url: str):
     assert story(url, "I like tea")[1] == [[["system", "SYS"], ["user", "I like tea"]]]
     assert story(url, "what do I like?")[1] == [
         [["system", "SYS"], ["user", "I like tea"], ["assistant", "answer 1"], ["user", "what do I like?"]]
     ]
 
 
-def test_a_process_killed_between_a_call_and_its_result_leaves_no_call_unanswered(url: str):
+def test_a_process_killed_between_a_call_and_its_result_leaves_no_call_unanswered(story: Callable[..., tuple[int, Any]], url: str):
     assert story(url, "die")[0] == -signal.SIGKILL
 
     status, seen = story(url, "and now?")
@@ -116,15 +105,15 @@ async def test_others_read_a_faithful_conversation(memory: Memory):
 
 
 @pytest.mark.anyio
-async def test_a_conversation_goes_on_in_langchain_and_back(file_url: str):
+async def test_a_conversation_goes_on_in_langchain_and_back(url: str):
     pytest.importorskip("langchain_core", reason="not applicable: langchain-core is not installed beside this version of ag2")
     from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
     from botwire.integrations.langchain import BotWireChatHistory
 
     agent, _ = thinker(adding, tools=[add])
-    await agent.ask("add", stream=botwire_stream("s1", url=file_url))
-    history = BotWireChatHistory("s1", url=file_url)
+    await agent.ask("add", stream=botwire_stream("s1", url=url))
+    history = BotWireChatHistory("s1", url=url)
     said = history.messages
     assert [type(message) for message in said] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
     assert said[1].tool_calls == [{"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"}]
@@ -132,7 +121,7 @@ async def test_a_conversation_goes_on_in_langchain_and_back(file_url: str):
 
     history.add_messages([HumanMessage("and now?"), AIMessage("six")])
     agent, seen = thinker()
-    await agent.ask("and then?", stream=botwire_stream("s1", url=file_url))
+    await agent.ask("and then?", stream=botwire_stream("s1", url=url))
     assert [said[1] for said in seen[0]] == ["SYS", "add", None, "c1", "answer 3", "and now?", "six", "and then?"]
 
 

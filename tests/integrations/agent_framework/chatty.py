@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,10 +48,3 @@ def short(message: Message) -> Any:
 
 def call(name: str, identifier: str = "call-1", **arguments: Any) -> Content:
     return Content.from_function_call(identifier, name, arguments=arguments)
-
-
-def in_process(code: str, *arguments: str) -> str:
-    """What a program prints that runs this code in a process of its own."""
-    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from botwire.stores import open_store
+from engines.programs import DRIVERS, Programs
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `chatty`, under --import-mode=importlib
 
@@ -16,16 +15,20 @@ def file_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path}/memory.db"
 
 
-@pytest.fixture(params=["file", "http"])
-def url(request: pytest.FixtureRequest, file_url: str) -> Iterator[str]:
-    """A file, and the same behind a server on a real socket."""
-    if request.param == "file":
-        yield file_url
-        return
-    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    from botwire.server import serve_in_thread
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A store of each kind."""
+    return store_url
 
-    store = open_store(file_url)
-    with serve_in_thread(store) as address:
-        yield address
-    store.close()
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Programs that begin with the framework imported."""
+    with Programs(["agent_framework", *DRIVERS]) as begun:
+        yield begun
+
+
+@pytest.fixture
+def in_process(programs: Programs) -> Callable[..., str]:
+    """Runs a program in a process of its own; returns what it printed."""
+    return programs.run

@@ -6,12 +6,14 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from agent_framework import Agent, AgentSession, Content, ContextProvider, Message
-from chatty import Chatty, call, in_process, short
+from chatty import Chatty, call, short
+from engines.programs import Programs
 
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.agent_framework import BotWireHistoryProvider
@@ -50,7 +52,7 @@ print(client.seen)
 """
 
 
-def test_the_second_process_shows_the_model_all_turns_in_order_once_each(url: str):
+def test_the_second_process_shows_the_model_all_turns_in_order_once_each(in_process: Callable[..., str], url: str):
     assert in_process(TURN, HERE, url, "one", "first") == "[['one']]\n"
     assert in_process(TURN, HERE, url, "two", "second") == "[['one', 'first', 'two']]\n"
     assert in_process(TURN, HERE, url, "three", "third") == "[['one', 'first', 'two', 'second', 'three']]\n"
@@ -75,9 +77,8 @@ asyncio.run(agent.run("pay"))
 
 
 @pytest.mark.parametrize("options", ["{}", "{'require_per_service_call_history_persistence': True}"])
-def test_after_kill_9_between_a_call_and_its_result_the_model_is_shown_no_unanswered_call(url: str, options: str):
-    with subprocess.Popen([sys.executable, "-c", KILLED, HERE, url, options], stdout=subprocess.PIPE, text=True) as victim:
-        assert victim.stdout is not None
+def test_after_kill_9_between_a_call_and_its_result_the_model_is_shown_no_unanswered_call(programs: Programs, url: str, options: str):
+    with programs.begin(KILLED, HERE, url, options) as victim:
         assert victim.stdout.readline() == "called\n"
         victim.send_signal(signal.SIGKILL)
 
@@ -146,23 +147,23 @@ def test_a_transcript_that_is_given_again_is_not_stored_again(url: str):
     assert texts(Memory(url=url).session("s"))[-2:] == ["3", "d"]
 
 
-def test_what_is_said_twice_is_stored_twice(file_url: str):
-    provider = BotWireHistoryProvider("s", url=file_url)
+def test_what_is_said_twice_is_stored_twice(url: str):
+    provider = BotWireHistoryProvider("s", url=url)
     assert talk(provider, Chatty("hello", "hello", "hello"), "hi", "hi", "hi") == ["hi", "hello", "hi", "hello", "hi"]
-    assert texts(Memory(url=file_url).session("s")) == ["hi", "hello"] * 3
-    silent = BotWireHistoryProvider("t", url=file_url, store_outputs=False)
+    assert texts(Memory(url=url).session("s")) == ["hi", "hello"] * 3
+    silent = BotWireHistoryProvider("t", url=url, store_outputs=False)
     talk(silent, Chatty("x", "x"), "yes", "yes")
-    assert texts(Memory(url=file_url).session("t")) == ["yes", "yes"]
-    deaf = BotWireHistoryProvider("u", url=file_url, store_inputs=False)
+    assert texts(Memory(url=url).session("t")) == ["yes", "yes"]
+    deaf = BotWireHistoryProvider("u", url=url, store_inputs=False)
     talk(deaf, Chatty("ok", "ok"), "a", "b")
-    assert texts(Memory(url=file_url).session("u")) == ["ok", "ok"]
+    assert texts(Memory(url=url).session("u")) == ["ok", "ok"]
 
 
-def test_a_message_with_an_id_that_is_saved_twice_is_stored_once(file_url: str):
-    provider = BotWireHistoryProvider("s", url=file_url)
+def test_a_message_with_an_id_that_is_saved_twice_is_stored_once(url: str):
+    provider = BotWireHistoryProvider("s", url=url)
     for _ in range(2):
         asyncio.run(provider.save_messages(None, [Message("user", ["hi"], message_id="m1")]))
-    assert texts(Memory(url=file_url).session("s")) == ["hi"]
+    assert texts(Memory(url=url).session("s")) == ["hi"]
 
 
 # ------------------------------------------------------------------------------------ sessions, flags
@@ -211,11 +212,11 @@ class Note(ContextProvider):
         ({"store_context_messages": True, "store_context_from": {"y"}}, ["note of y", "a", "1"]),
     ],
 )
-def test_the_flags_say_what_is_stored(file_url: str, flags: dict[str, Any], stored: list[str]):
-    provider = BotWireHistoryProvider("s", url=file_url, **flags)
+def test_the_flags_say_what_is_stored(url: str, flags: dict[str, Any], stored: list[str]):
+    provider = BotWireHistoryProvider("s", url=url, **flags)
     agent = Agent(Chatty("1"), context_providers=[Note("x"), Note("y"), provider])
     asyncio.run(agent.run("a"))
-    assert texts(Memory(url=file_url).session("s")) == stored
+    assert texts(Memory(url=url).session("s")) == stored
 
 
 def test_twenty_runs_of_two_users_at_once_keep_apart(url: str):
@@ -237,9 +238,9 @@ def test_twenty_runs_of_two_users_at_once_keep_apart(url: str):
         assert sorted(said) == sorted(f"{person} {what} {n}" for n in range(10) for what in ("question", "answer"))
 
 
-def test_a_session_expires(file_url: str):
-    talk(BotWireHistoryProvider("s", url=file_url, ttl=60), Chatty("x"), "hi")
-    assert Memory(url=file_url).session("s").ttl == 60
+def test_a_session_expires(url: str):
+    talk(BotWireHistoryProvider("s", url=url, ttl=60), Chatty("x"), "hi")
+    assert Memory(url=url).session("s").ttl == 60
 
 
 # ------------------------------------------------------------------------------------------- messages
@@ -284,10 +285,10 @@ def test_a_message_comes_back_equal(url: str, name: str):
     assert row.to_dict() == CASES[name].to_dict()
 
 
-def test_all_messages_in_a_row_stay_apart(file_url: str):
+def test_all_messages_in_a_row_stay_apart(url: str):
     messages = [message for message in CASES.values() for _ in range(2)]
-    asyncio.run(BotWireHistoryProvider("s", url=file_url).save_messages(None, messages))
-    back = asyncio.run(_read(BotWireHistoryProvider("s", url=file_url)))
+    asyncio.run(BotWireHistoryProvider("s", url=url).save_messages(None, messages))
+    back = asyncio.run(_read(BotWireHistoryProvider("s", url=url)))
     assert [message.to_dict() for message in back] == [message.to_dict() for message in messages]
 
 
@@ -296,15 +297,15 @@ async def _read(provider: BotWireHistoryProvider) -> list[Message]:
     return [message for message in await provider.get_messages(None) if INTERRUPTED not in short(message)]
 
 
-def test_others_read_a_faithful_conversation(file_url: str):
+def test_others_read_a_faithful_conversation(url: str):
     messages = [
         Message("user", ["look", Content.from_data(b"\x00", media_type="image/png")]),
         Message("assistant", ["wait", call("f", "1", a=1), call("g", "2")], author_name="writer"),
         Message("tool", [Content.from_function_result("1", result="3"), Content.from_function_result("2", result="4")]),
         Message("assistant", ["done"], author_name="writer", message_id="m4"),
     ]
-    asyncio.run(BotWireHistoryProvider("s", url=file_url).save_messages(None, messages))
-    user, calls, first, second, last = [message.to_dict() for message in Memory(url=file_url).session("s")]
+    asyncio.run(BotWireHistoryProvider("s", url=url).save_messages(None, messages))
+    user, calls, first, second, last = [message.to_dict() for message in Memory(url=url).session("s")]
     assert user["content"][1] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     assert (calls["content"], calls["name"], len(calls["tool_calls"])) == ("wait", "writer", 2)
     assert first == {"role": "tool", "content": "3", "name": "f", "tool_call_id": "1"}
@@ -312,9 +313,9 @@ def test_others_read_a_faithful_conversation(file_url: str):
     assert last == {"role": "assistant", "content": "done", "name": "writer", "id": "m4"}
 
 
-def test_a_conversation_that_others_wrote_is_read(file_url: str):
+def test_a_conversation_that_others_wrote_is_read(url: str):
     shape = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    Memory(url=file_url).session("s").append(
+    Memory(url=url).session("s").append(
         {"role": "system", "content": "be brief"},
         {
             "role": "user",
@@ -325,7 +326,7 @@ def test_a_conversation_that_others_wrote_is_read(file_url: str):
         {"role": "tool", "tool_call_id": "c2", "content": "4"},
         {"role": "assistant", "content": "done", "name": "bot"},
     )
-    system, user, calls, results, last = asyncio.run(BotWireHistoryProvider("s", url=file_url).get_messages(None))
+    system, user, calls, results, last = asyncio.run(BotWireHistoryProvider("s", url=url).get_messages(None))
     assert (system.role, system.text) == ("system", "be brief")
     assert [content.type for content in user.contents] == ["text", "uri", "text"]
     assert [(content.call_id, content.name) for content in calls.contents] == [("c1", "f"), ("c2", "g")]
@@ -333,8 +334,8 @@ def test_a_conversation_that_others_wrote_is_read(file_url: str):
     assert (last.text, last.author_name) == ("done", "bot")
 
 
-def test_a_call_is_repaired_unless_its_answer_comes_with_the_run(file_url: str):
-    provider = BotWireHistoryProvider("s", url=file_url)
+def test_a_call_is_repaired_unless_its_answer_comes_with_the_run(url: str):
+    provider = BotWireHistoryProvider("s", url=url)
     asyncio.run(provider.save_messages(None, [Message("user", ["a"]), Message("assistant", [call("f", "1"), call("g", "2")])]))
     asyncio.run(provider.save_messages(None, [Message("tool", [Content.from_function_result("2", result="4")])]))
     assert [short(message) for message in asyncio.run(provider.get_messages(None))] == ["a", ["f", "g"], ["4"], [INTERRUPTED]]
@@ -343,19 +344,19 @@ def test_a_call_is_repaired_unless_its_answer_comes_with_the_run(file_url: str):
     assert [short(message) for message in asyncio.run(provider.get_messages(None))] == ["a", ["f", "g"], ["4"], ["3"], "x"]
 
 
-def test_a_message_that_would_lose_something_is_refused_and_nothing_is_stored(file_url: str):
-    provider = BotWireHistoryProvider("s", url=file_url)
+def test_a_message_that_would_lose_something_is_refused_and_nothing_is_stored(url: str):
+    provider = BotWireHistoryProvider("s", url=url)
     odd = Message("user", ["b"], additional_properties={"when": datetime(2026, 1, 1, tzinfo=UTC), "raw": object()})
     with pytest.raises(InvalidValue, match=r"additional_properties\['(when|raw)'\]"):
         asyncio.run(provider.save_messages(None, [Message("user", ["a"]), odd]))
-    assert Memory(url=file_url).sessions() == []
+    assert Memory(url=url).sessions() == []
 
 
-def test_an_unreadable_message_is_read_by_what_others_read_of_it(file_url: str, caplog: pytest.LogCaptureFixture):
+def test_an_unreadable_message_is_read_by_what_others_read_of_it(url: str, caplog: pytest.LogCaptureFixture):
     from botwire import Message as Row
 
-    Memory(url=file_url).session("s").append(Row("user", "hi", native={"agent_framework": {"message": {"nonsense": 1}}}))
-    (message,) = asyncio.run(BotWireHistoryProvider("s", url=file_url).get_messages(None))
+    Memory(url=url).session("s").append(Row("user", "hi", native={"agent_framework": {"message": {"nonsense": 1}}}))
+    (message,) = asyncio.run(BotWireHistoryProvider("s", url=url).get_messages(None))
     assert message.text == "hi"
     assert "cannot be read" in caplog.text
 
@@ -380,13 +381,13 @@ def test_bad_arguments_are_refused_at_once():
         BotWireHistoryProvider(memory=Memory("a"), namespace="b")
 
 
-def test_a_memory_that_was_handed_in_stays_open(file_url: str):
-    for given in (Memory(url=file_url), AsyncMemory(url=file_url)):
+def test_a_memory_that_was_handed_in_stays_open(url: str):
+    for given in (Memory(url=url), AsyncMemory(url=url)):
         provider = BotWireHistoryProvider("s", memory=given)
         talk(provider, Chatty("x"), "hi")
         asyncio.run(provider.close())
         assert len(asyncio.run(provider.get_messages(None))) > 0
-    own = BotWireHistoryProvider("s", url=file_url)
+    own = BotWireHistoryProvider("s", url=url)
     asyncio.run(own.get_messages(None))
     asyncio.run(own.close())
 
@@ -407,4 +408,5 @@ except botwire.MissingExtra as error:
 
 
 def test_without_agent_framework_the_error_says_what_to_install():
-    assert "pip install 'botwire[agent-framework]' | agent_framework" in in_process(WITHOUT)
+    ended = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
+    assert "pip install 'botwire[agent-framework]' | agent_framework" in ended.stdout

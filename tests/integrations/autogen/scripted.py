@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 from autogen_agentchat.agents import AssistantAgent
@@ -62,10 +60,3 @@ def comparable(value: Any) -> Any:
     if hasattr(type(value), "model_fields"):
         return (type(value).__name__, {name: comparable(getattr(value, name)) for name in type(value).model_fields})
     return (type(value).__name__, value)
-
-
-def in_process(code: str, *arguments: str) -> str:
-    """What a program prints that runs this code in a process of its own."""
-    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout

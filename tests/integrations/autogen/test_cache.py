@@ -66,8 +66,8 @@ def test_a_value_comes_back_equal(url: str, value: Any):
     assert BotWireCacheStore(url=url).get("other", "nothing") == "nothing"
 
 
-def test_what_would_not_come_back_equal_is_not_kept_and_said(file_url: str, caplog: pytest.LogCaptureFixture):
-    store = BotWireCacheStore(url=file_url)
+def test_what_would_not_come_back_equal_is_not_kept_and_said(url: str, caplog: pytest.LogCaptureFixture):
+    store = BotWireCacheStore(url=url)
     odd = ANSWER.model_copy(update={"logprobs": [LOGPROB.model_copy(update={"logprob": float("-inf")})]})
     for value in (odd, {"$CreateResult": 1}, object()):
         store.set("key", value)
@@ -75,21 +75,21 @@ def test_what_would_not_come_back_equal_is_not_kept_and_said(file_url: str, capl
     assert caplog.text.count("not kept in the cache") == 3
 
 
-def test_an_answer_that_cannot_be_read_is_asked_for_again(file_url: str, caplog: pytest.LogCaptureFixture):
-    Memory("autogen-cache", url=file_url).set("key", {"$CreateResult": {"content": 3}})
+def test_an_answer_that_cannot_be_read_is_asked_for_again(url: str, caplog: pytest.LogCaptureFixture):
+    Memory("autogen-cache", url=url).set("key", {"$CreateResult": {"content": 3}})
     with caplog.at_level(logging.WARNING):
-        assert BotWireCacheStore(url=file_url).get("key") is None
+        assert BotWireCacheStore(url=url).get("key") is None
     assert "cannot be read" in caplog.text
 
 
-def test_a_stream_that_has_not_begun_is_no_answer(file_url: str):
-    BotWireCacheStore(url=file_url).set("key", [])
-    assert BotWireCacheStore(url=file_url).get("key") is None
+def test_a_stream_that_has_not_begun_is_no_answer(url: str):
+    BotWireCacheStore(url=url).set("key", [])
+    assert BotWireCacheStore(url=url).get("key") is None
 
 
-def test_answers_expire(file_url: str):
-    BotWireCacheStore(url=file_url, ttl=60).set("key", "x")
-    assert Memory("autogen-cache", url=file_url).get_entry("key").expires_at is not None
+def test_answers_expire(url: str):
+    BotWireCacheStore(url=url, ttl=60).set("key", "x")
+    assert Memory("autogen-cache", url=url).get_entry("key").expires_at is not None
 
 
 def test_a_store_that_is_gone_raises():

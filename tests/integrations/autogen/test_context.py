@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +18,8 @@ from autogen_core.model_context import (
     UnboundedChatCompletionContext,
 )
 from autogen_core.models import AssistantMessage, FunctionExecutionResult, FunctionExecutionResultMessage, UserMessage
-from scripted import agent, calling, client, in_process, seen, short
+from engines.programs import Programs
+from scripted import agent, calling, client, seen, short
 
 from botwire import InvalidName, InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.autogen import BotWireChatCompletionContext
@@ -63,7 +63,7 @@ async def shown(context: ChatCompletionContext) -> list[Any]:
 # ------------------------------------------------------------------------------------------ restart
 
 
-def test_the_second_process_shows_the_model_all_turns_in_order_once_each(url: str):
+def test_the_second_process_shows_the_model_all_turns_in_order_once_each(in_process: Callable[..., str], url: str):
     here = __file__.rpartition("/")[0]
     in_process(TURN, here, url, "one", "first")
     assert in_process(TURN, here, url, "two", "second") == "['SYSTEM', 'one', 'first', 'two']\n"
@@ -85,10 +85,8 @@ asyncio.run(agent("assistant", client(calling("pay"), "done"), model_context=con
 """
 
 
-def test_after_kill_9_between_a_call_and_its_result_the_model_is_shown_no_unanswered_call(url: str):
-    command = [sys.executable, "-c", KILLED, __file__.rpartition("/")[0], url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
-        assert victim.stdout is not None
+def test_after_kill_9_between_a_call_and_its_result_the_model_is_shown_no_unanswered_call(programs: Programs, url: str):
+    with programs.begin(KILLED, __file__.rpartition("/")[0], url) as victim:
         assert victim.stdout.readline() == "called\n"
         victim.send_signal(signal.SIGKILL)
 
@@ -131,21 +129,21 @@ def windows() -> dict[str, ChatCompletionContext]:
 
 
 @pytest.mark.parametrize("name", list(windows()))
-def test_a_window_shows_after_a_restart_what_it_shows_without_one(file_url: str, name: str):
+def test_a_window_shows_after_a_restart_what_it_shows_without_one(url: str, name: str):
     messages = [user(f"text {n}") for n in range(9)]
 
     async def compare() -> None:
         plain = windows()[name]
         await add(plain, *messages)
-        await add(BotWireChatCompletionContext("s", inner=windows()[name], url=file_url), *messages)
-        again = BotWireChatCompletionContext("s", inner=windows()[name], url=file_url)
+        await add(BotWireChatCompletionContext("s", inner=windows()[name], url=url), *messages)
+        again = BotWireChatCompletionContext("s", inner=windows()[name], url=url)
         assert await shown(again) == await shown(plain)
 
     asyncio.run(compare())
 
 
 @pytest.mark.parametrize("size", range(1, 9))
-def test_no_window_tears_a_call_from_its_result(file_url: str, size: int):
+def test_no_window_tears_a_call_from_its_result(url: str, size: int):
     messages = [
         user("a"),
         call("1", "2"),
@@ -157,9 +155,9 @@ def test_no_window_tears_a_call_from_its_result(file_url: str, size: int):
     ]
 
     async def look() -> None:
-        await add(BotWireChatCompletionContext("s", url=file_url), *messages)
+        await add(BotWireChatCompletionContext("s", url=url), *messages)
         for inner in (BufferedChatCompletionContext(size), HeadAndTailChatCompletionContext(size, size), Middleless(size)):
-            view = await BotWireChatCompletionContext("s", inner=inner, url=file_url).get_messages()
+            view = await BotWireChatCompletionContext("s", inner=inner, url=url).get_messages()
             asked: list[str] = []
             for message in view:
                 if isinstance(message, FunctionExecutionResultMessage):
@@ -188,9 +186,9 @@ class Middleless(ChatCompletionContext):
         return messages
 
 
-def test_a_made_up_result_says_whether_the_true_one_is_known(file_url: str):
+def test_a_made_up_result_says_whether_the_true_one_is_known(url: str):
     async def look() -> None:
-        context = BotWireChatCompletionContext("s", inner=Hiding(), url=file_url)
+        context = BotWireChatCompletionContext("s", inner=Hiding(), url=url)
         await add(context, user("a"), call("1"), result("1"), call("2", "3"), result("3"), user("b"))
         assert await shown(context) == ["a", ["f"], [NOT_SHOWN], ["f", "f"], [INTERRUPTED, NOT_SHOWN], "b"]
 
@@ -202,18 +200,18 @@ class Hiding(UnboundedChatCompletionContext):
         return [message for message in self._messages if not isinstance(message, FunctionExecutionResultMessage)]
 
 
-def test_of_two_calls_the_answered_one_keeps_its_result(file_url: str):
+def test_of_two_calls_the_answered_one_keeps_its_result(url: str):
     async def look() -> None:
-        context = BotWireChatCompletionContext("s", url=file_url)
+        context = BotWireChatCompletionContext("s", url=url)
         await add(context, call("1", "2"), result("2"), user("b"))
         assert await shown(context) == [["f", "f"], ["of 2", INTERRUPTED], "b"]
 
     asyncio.run(look())
 
 
-def test_initial_messages_are_shown_first_and_not_stored(file_url: str):
+def test_initial_messages_are_shown_first_and_not_stored(url: str):
     def context() -> BotWireChatCompletionContext:
-        return BotWireChatCompletionContext("s", inner=UnboundedChatCompletionContext([user("example")]), url=file_url)
+        return BotWireChatCompletionContext("s", inner=UnboundedChatCompletionContext([user("example")]), url=url)
 
     async def look() -> None:
         await add(context(), user("a"))
@@ -223,7 +221,7 @@ def test_initial_messages_are_shown_first_and_not_stored(file_url: str):
         assert await shown(context()) == ["example", "a"]
 
     asyncio.run(look())
-    assert [message.text for message in Memory(url=file_url).session("s")] == ["a"]
+    assert [message.text for message in Memory(url=url).session("s")] == ["a"]
 
 
 # ---------------------------------------------------------------------------------------- instances
@@ -258,23 +256,23 @@ def test_instances_that_speak_in_turn_show_the_same_order(url: str):
     asyncio.run(look())
 
 
-def test_a_message_taken_back_or_trimmed_elsewhere_is_no_longer_shown(file_url: str):
+def test_a_message_taken_back_or_trimmed_elsewhere_is_no_longer_shown(url: str):
     async def look() -> None:
-        context = BotWireChatCompletionContext("s", url=file_url)
+        context = BotWireChatCompletionContext("s", url=url)
         await add(context, user("a"), user("b"), user("c"))
         assert await shown(context) == ["a", "b", "c"]
-        Memory(url=file_url).session("s").pop()
+        Memory(url=url).session("s").pop()
         assert await shown(context) == ["a", "b"]
-        Memory(url=file_url).session("s").trim(keep_last=1)
+        Memory(url=url).session("s").trim(keep_last=1)
         await add(context, user("d"))
         assert await shown(context) == ["b", "d"]
 
     asyncio.run(look())
 
 
-def test_results_that_another_framework_adds_one_by_one_become_one_message(file_url: str):
-    session = Memory(url=file_url).session("s")
-    context = BotWireChatCompletionContext("s", url=file_url)
+def test_results_that_another_framework_adds_one_by_one_become_one_message(url: str):
+    session = Memory(url=url).session("s")
+    context = BotWireChatCompletionContext("s", url=url)
     session.append({"role": "assistant", "content": "", "tool_calls": [{"id": n, "name": "f", "args": {}} for n in "12"]})
     for n in "12":
         session.append({"role": "tool", "tool_call_id": n, "content": f"of {n}"})
@@ -332,11 +330,11 @@ def pair(url: str, alice: Any, bob: Any) -> RoundRobinGroupChat:
     )
 
 
-def test_two_agents_of_a_team_on_one_transcript_are_refused(file_url: str):
-    shared = BotWireChatCompletionContext("s", url=file_url)
-    for other in (shared, BotWireChatCompletionContext("s", url=file_url)):
+def test_two_agents_of_a_team_on_one_transcript_are_refused(url: str):
+    shared = BotWireChatCompletionContext("s", url=url)
+    for other in (shared, BotWireChatCompletionContext("s", url=url)):
         with pytest.raises(RuntimeError, match="'alice' and 'bob' of one team write to the same transcript"):
-            asyncio.run(pair(file_url, shared, other).run(task="go"))
+            asyncio.run(pair(url, shared, other).run(task="go"))
 
 
 def test_two_agents_of_a_team_keep_separate_transcripts(url: str):
@@ -372,14 +370,14 @@ def test_clear_on_reset_false_keeps_the_messages_and_begins_a_new_view_everywher
     asyncio.run(look())
 
 
-def test_a_reset_of_the_agent_clears(file_url: str):
+def test_a_reset_of_the_agent_clears(url: str):
     from autogen_core import CancellationToken
 
-    context = BotWireChatCompletionContext("s", url=file_url)
+    context = BotWireChatCompletionContext("s", url=url)
     assistant = agent("assistant", client("x", "y"), model_context=context)
     asyncio.run(assistant.run(task="a"))
     asyncio.run(assistant.on_reset(CancellationToken()))
-    assert Memory(url=file_url).session("s").count() == 0
+    assert Memory(url=url).session("s").count() == 0
 
 
 def test_load_state_replaces_and_what_is_the_same_stays_untouched(url: str):
@@ -401,8 +399,8 @@ def test_load_state_replaces_and_what_is_the_same_stays_untouched(url: str):
     asyncio.run(look())
 
 
-def test_an_agents_state_holds_the_transcript(file_url: str):
-    context = BotWireChatCompletionContext("s", url=file_url)
+def test_an_agents_state_holds_the_transcript(url: str):
+    context = BotWireChatCompletionContext("s", url=url)
     assistant = agent("assistant", client("x"), model_context=context)
     asyncio.run(assistant.run(task="a"))
     state = asyncio.run(assistant.save_state())
@@ -426,7 +424,7 @@ def test_tools_that_run_are_in_the_transcript_with_their_results(url: str):
 # ------------------------------------------------------------------------------------------- errors
 
 
-def test_a_store_that_is_gone_raises_and_the_agent_does_not_answer(file_url: str):
+def test_a_store_that_is_gone_raises_and_the_agent_does_not_answer():
     gone = Memory(url="http://127.0.0.1:9", timeout=1)
     context = BotWireChatCompletionContext("s", memory=gone)
     model = client("x")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
-from scripted import in_process
 
 WITHOUT = """
 import sys
@@ -14,6 +16,11 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 import botwire
 """
+
+
+def in_process(code: str) -> str:
+    """What a program prints that begins with nothing imported."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_importing_botwire_loads_no_framework():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from autogen_core import CancellationToken
 from autogen_core.memory import ListMemory, MemoryContent, MemoryMimeType
 from autogen_core.model_context import BufferedChatCompletionContext, ChatCompletionContext, UnboundedChatCompletionContext
 from autogen_core.models import SystemMessage, UserMessage
-from scripted import agent, calling, client, comparable, image, in_process, pixels, seen
+from scripted import agent, calling, client, comparable, image, pixels, seen
 
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.autogen import BotWireChatCompletionContext, BotWireMemory
@@ -72,35 +73,35 @@ def test_ten_runs_show_one_message_of_facts_each_and_a_changed_fact_at_once(url:
     assert injected(model, -1) == []
 
 
-def test_facts_are_never_stored_in_the_transcript(file_url: str):
-    Memory("app", url=file_url).set("user.diet", "vegan")
-    context = BotWireChatCompletionContext("s", url=file_url)
-    assistant = agent("assistant", client("x"), memory=[BotWireMemory("app", url=file_url)], model_context=context)
+def test_facts_are_never_stored_in_the_transcript(url: str):
+    Memory("app", url=url).set("user.diet", "vegan")
+    context = BotWireChatCompletionContext("s", url=url)
+    assistant = agent("assistant", client("x"), memory=[BotWireMemory("app", url=url)], model_context=context)
     asyncio.run(assistant.run(task="hi"))
-    assert [message.text for message in Memory(url=file_url).session("s")] == ["hi", "x"]
+    assert [message.text for message in Memory(url=url).session("s")] == ["hi", "x"]
     assert "vegan" not in json.dumps(asyncio.run(assistant.save_state()))
 
 
-def test_facts_that_an_agents_state_brings_back_are_replaced(file_url: str):
-    facts = Memory("app", url=file_url)
+def test_facts_that_an_agents_state_brings_back_are_replaced(url: str):
+    facts = Memory("app", url=url)
     facts.set("user.diet", "vegan")
-    first = agent("assistant", client("x"), memory=[BotWireMemory("app", url=file_url)])
+    first = agent("assistant", client("x"), memory=[BotWireMemory("app", url=url)])
     asyncio.run(first.run(task="hi"))
     state = json.loads(json.dumps(asyncio.run(first.save_state())))
     facts.set("user.diet", "anything")
     model = client("y")
-    second = agent("assistant", model, memory=[BotWireMemory("app", url=file_url)])
+    second = agent("assistant", model, memory=[BotWireMemory("app", url=url)])
     asyncio.run(second.load_state(state))
     asyncio.run(second.run(task="again"))
     assert [message.content for message in injected(model, 0)] == [FACTS.replace("vegan", "anything")]
 
 
-def test_several_memories_of_one_agent_do_not_disturb_each_other(file_url: str):
-    Memory("app", url=file_url).set_many({"a.x": 1, "b.x": [2]})
-    Memory("other", url=file_url).set("y", {"z": None})
-    memories = [BotWireMemory("app", prefix="a.", url=file_url), BotWireMemory("app", prefix="b.", url=file_url)]
-    memories.append(BotWireMemory("other", url=file_url, header="Besides:"))
-    for context in (UnboundedChatCompletionContext(), BotWireChatCompletionContext("s", url=file_url)):
+def test_several_memories_of_one_agent_do_not_disturb_each_other(url: str):
+    Memory("app", url=url).set_many({"a.x": 1, "b.x": [2]})
+    Memory("other", url=url).set("y", {"z": None})
+    memories = [BotWireMemory("app", prefix="a.", url=url), BotWireMemory("app", prefix="b.", url=url)]
+    memories.append(BotWireMemory("other", url=url, header="Besides:"))
+    for context in (UnboundedChatCompletionContext(), BotWireChatCompletionContext("s", url=url)):
         model = client("1", "2")
         assistant = agent("assistant", model, memory=[*memories, ListMemory()], model_context=context)
         for run in range(2):
@@ -112,10 +113,10 @@ def test_several_memories_of_one_agent_do_not_disturb_each_other(file_url: str):
             ]
 
 
-def test_the_facts_take_no_more_room_than_they_may_and_say_what_is_left_out(file_url: str):
-    Memory("app", url=file_url).set_many({f"key {n:03}": "word " * (400 if n == 3 else n) for n in range(150)})
+def test_the_facts_take_no_more_room_than_they_may_and_say_what_is_left_out(url: str):
+    Memory("app", url=url).set_many({f"key {n:03}": "word " * (400 if n == 3 else n) for n in range(150)})
     context = UnboundedChatCompletionContext()
-    result = asyncio.run(BotWireMemory("app", url=file_url, max_chars=2_000).update_context(context))
+    result = asyncio.run(BotWireMemory("app", url=url, max_chars=2_000).update_context(context))
     text = asyncio.run(context.get_messages())[0].content
     facts = text.split("before:\n")[1]
     assert 1_500 < len(facts) <= 2_000
@@ -125,12 +126,12 @@ def test_the_facts_take_no_more_room_than_they_may_and_say_what_is_left_out(file
     assert len(result.memories.results) == facts.count("\n- key") + 1
 
     context = UnboundedChatCompletionContext()
-    asyncio.run(BotWireMemory("app", url=file_url, limit=2, prefix="key 0").update_context(context))
+    asyncio.run(BotWireMemory("app", url=url, limit=2, prefix="key 0").update_context(context))
     assert asyncio.run(context.get_messages())[0].content.count("\n- ") == 3
 
 
-def test_what_is_no_text_is_shown_in_words(file_url: str):
-    memory = BotWireMemory("app", url=file_url)
+def test_what_is_no_text_is_shown_in_words(url: str):
+    memory = BotWireMemory("app", url=url)
     for key, content, mime in (("a", b"\xff\x00", MemoryMimeType.BINARY), ("b", image(), MemoryMimeType.IMAGE)):
         asyncio.run(memory.add(MemoryContent(content=content, mime_type=mime, metadata={"key": key})))
     context = UnboundedChatCompletionContext()
@@ -147,10 +148,10 @@ class OwnState(ChatCompletionContext):
         return {"mine": 1}
 
 
-def test_a_context_in_which_old_facts_cannot_be_replaced_is_refused_with_the_way_out(file_url: str):
-    Memory("app", url=file_url).set("a", 1)
+def test_a_context_in_which_old_facts_cannot_be_replaced_is_refused_with_the_way_out(url: str):
+    Memory("app", url=url).set("a", 1)
     with pytest.raises(InvalidValue, match=r"OwnState .* BotWireChatCompletionContext\(session_id, inner="):
-        asyncio.run(BotWireMemory("app", url=file_url).update_context(OwnState()))
+        asyncio.run(BotWireMemory("app", url=url).update_context(OwnState()))
 
 
 @pytest.mark.parametrize("call", ["update", "query", "add", "clear"])
@@ -215,23 +216,23 @@ print(content.mime_type, content.content.image.tobytes().hex())
 """
 
 
-def test_an_image_comes_back_pixel_for_pixel_in_another_process(file_url: str):
-    asyncio.run(BotWireMemory("app", url=file_url).add(CONTENTS["image"]))
-    assert in_process(READ, file_url) == f"MemoryMimeType.IMAGE {pixels(image())[2].hex()}\n"
+def test_an_image_comes_back_pixel_for_pixel_in_another_process(in_process: Callable[..., str], url: str):
+    asyncio.run(BotWireMemory("app", url=url).add(CONTENTS["image"]))
+    assert in_process(READ, url) == f"MemoryMimeType.IMAGE {pixels(image())[2].hex()}\n"
 
 
-def test_text_and_json_are_ordinary_entries_for_everybody(file_url: str):
-    memory = BotWireMemory("app", url=file_url)
+def test_text_and_json_are_ordinary_entries_for_everybody(url: str):
+    memory = BotWireMemory("app", url=url)
     for name in ("text with a key", "dict with a key"):
         asyncio.run(memory.add(CONTENTS[name]))
-        assert Memory("app", url=file_url).get("drink") == CONTENTS[name].content
+        assert Memory("app", url=url).get("drink") == CONTENTS[name].content
     asyncio.run(memory.add(CONTENTS["text"]))
-    assert sorted(map(str, dict(Memory("app", url=file_url).items()).values())) == ["tea, not coffee", "{'a': 1}"]
+    assert sorted(map(str, dict(Memory("app", url=url).items()).values())) == ["tea, not coffee", "{'a': 1}"]
 
 
-def test_entries_that_others_set_are_content(file_url: str):
-    Memory("app", url=file_url).set_many({"a": 1, "b": "text", "c": {"d": 1}, "e": None, "f": [1, "é"], "g": {"$autogen": 3}})
-    results = asyncio.run(BotWireMemory("app", url=file_url).query()).results
+def test_entries_that_others_set_are_content(url: str):
+    Memory("app", url=url).set_many({"a": 1, "b": "text", "c": {"d": 1}, "e": None, "f": [1, "é"], "g": {"$autogen": 3}})
+    results = asyncio.run(BotWireMemory("app", url=url).query()).results
     assert [content.content for content in results] == ["1", "text", {"d": 1}, "null", '[1, "é"]', {"$autogen": 3}]
     assert [content.metadata for content in results] == [{"key": key} for key in "abcefg"]
     assert [content.mime_type.name for content in results] == ["JSON", "TEXT", "JSON", "JSON", "JSON", "JSON"]
@@ -246,10 +247,10 @@ def test_entries_that_others_set_are_content(file_url: str):
         MemoryContent(content="x", mime_type=MemoryMimeType.TEXT, metadata={"key": 3}),
     ],
 )
-def test_content_that_would_not_come_back_equal_is_refused(file_url: str, content: MemoryContent):
+def test_content_that_would_not_come_back_equal_is_refused(url: str, content: MemoryContent):
     with pytest.raises(InvalidValue):
-        asyncio.run(BotWireMemory("app", url=file_url).add(content))
-    assert Memory("app", url=file_url).list_keys() == []
+        asyncio.run(BotWireMemory("app", url=url).add(content))
+    assert Memory("app", url=url).list_keys() == []
 
 
 # ------------------------------------------------------------------------------- query, clear, close
@@ -270,18 +271,18 @@ def test_query_finds_by_words_and_gives_all_for_none(url: str):
         asyncio.run(memory.query("x", score=3))
 
 
-def test_more_entries_than_a_page_are_all_there(file_url: str):
-    Memory("app", url=file_url).set_many({f"{n:05}": n for n in range(2_100)})
-    assert len(contents(BotWireMemory("app", url=file_url))) == 2_100
+def test_more_entries_than_a_page_are_all_there(url: str):
+    Memory("app", url=url).set_many({f"{n:05}": n for n in range(2_100)})
+    assert len(contents(BotWireMemory("app", url=url))) == 2_100
 
 
-def test_clear_removes_its_prefix_alone_and_no_session(file_url: str):
-    shared = Memory("app", url=file_url)
+def test_clear_removes_its_prefix_alone_and_no_session(url: str):
+    shared = Memory("app", url=url)
     shared.set_many({"a.x": 1, "b.x": 2})
     shared.session("s").append(("user", "hi"))
-    asyncio.run(BotWireMemory("app", url=file_url, prefix="a.").clear())
+    asyncio.run(BotWireMemory("app", url=url, prefix="a.").clear())
     assert shared.list_keys() == ["b.x"]
-    asyncio.run(BotWireMemory("app", url=file_url).clear())
+    asyncio.run(BotWireMemory("app", url=url).clear())
     assert (shared.list_keys(), shared.session("s").count()) == ([], 1)
 
 
@@ -299,8 +300,8 @@ def test_close_gives_the_store_back_and_the_next_call_opens_it_again(url: str):
     assert contents(memory) == ["x"] * 4
 
 
-def test_a_memory_that_was_handed_in_stays_open(file_url: str):
-    for given in (Memory("app", url=file_url), AsyncMemory("app", url=file_url)):
+def test_a_memory_that_was_handed_in_stays_open(url: str):
+    for given in (Memory("app", url=url), AsyncMemory("app", url=url)):
         memory = BotWireMemory(memory=given)
         asyncio.run(memory.add(CONTENTS["text with a key"]))
         asyncio.run(memory.close())
@@ -361,9 +362,9 @@ def test_what_one_agent_remembers_another_is_told(url: str):
     assert [message.content for message in injected(model, 0)] == [FACTS]
 
 
-def test_long_lists_say_that_there_is_more(file_url: str):
-    Memory("app", url=file_url).set_many({f"key {n:03}": "word" for n in range(60)})
-    tools = {tool.name: tool for tool in BotWireMemory("app", url=file_url).tools()}
+def test_long_lists_say_that_there_is_more(url: str):
+    Memory("app", url=url).set_many({f"key {n:03}": "word" for n in range(60)})
+    tools = {tool.name: tool for tool in BotWireMemory("app", url=url).tools()}
     for told in (
         asyncio.run(tools["list_memories"].run_json({}, CancellationToken())),
         asyncio.run(tools["recall"].run_json({"query": "word"}, CancellationToken())),
@@ -375,19 +376,17 @@ def test_long_lists_say_that_there_is_more(file_url: str):
 # --------------------------------------------------------------------------------------- components
 
 
-def test_an_agent_with_all_of_it_is_dumped_and_loaded(file_url: str):
-    Memory("app", url=file_url).set("user.diet", "vegan")
-    memory = BotWireMemory("app", url=file_url, role="system", limit=7, max_chars=5_000, header="Known:")
-    context = BotWireChatCompletionContext(
-        "s", "assistant", inner=BufferedChatCompletionContext(9), url=file_url, ttl=60, clear_on_reset=False
-    )
+def test_an_agent_with_all_of_it_is_dumped_and_loaded(url: str):
+    Memory("app", url=url).set("user.diet", "vegan")
+    memory = BotWireMemory("app", url=url, role="system", limit=7, max_chars=5_000, header="Known:")
+    context = BotWireChatCompletionContext("s", "assistant", inner=BufferedChatCompletionContext(9), url=url, ttl=60, clear_on_reset=False)
     whole = agent("assistant", client("x", "y"), memory=[memory], tools=memory.tools(), model_context=context)
     dump = json.loads(whole.dump_component().model_dump_json())
     loaded = AssistantAgent.load_component(dump)
 
     assert loaded.dump_component() == whole.dump_component()
     asyncio.run(loaded.run(task="hi"))
-    assert [message.text for message in Memory(url=file_url).session("s", agent="assistant")] == ["hi", "x"]
+    assert [message.text for message in Memory(url=url).session("s", agent="assistant")] == ["hi", "x"]
     assert loaded._model_client.create_calls[0]["messages"][1] == SystemMessage(content="[memory: app]\nKnown:\n- user.diet: vegan")
 
 

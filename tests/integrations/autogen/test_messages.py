@@ -72,14 +72,14 @@ def test_a_message_comes_back_equal(url: str, name: str):
     assert comparable(asyncio.run(raw(after_restart))) == comparable([CASES[name]])
 
 
-def test_all_messages_in_a_row_stay_apart(file_url: str):
+def test_all_messages_in_a_row_stay_apart(url: str):
     messages = [message for message in CASES.values() for _ in range(2)]
-    asyncio.run(add(BotWireChatCompletionContext("s", url=file_url), *messages))
+    asyncio.run(add(BotWireChatCompletionContext("s", url=url), *messages))
 
-    assert comparable(asyncio.run(raw(BotWireChatCompletionContext("s", url=file_url)))) == comparable(messages)
+    assert comparable(asyncio.run(raw(BotWireChatCompletionContext("s", url=url)))) == comparable(messages)
 
 
-def test_others_read_a_faithful_conversation(file_url: str):
+def test_others_read_a_faithful_conversation(url: str):
     messages = [
         SystemMessage(content="be brief"),
         UserMessage(content=["look", image()], source="user"),
@@ -87,9 +87,9 @@ def test_others_read_a_faithful_conversation(file_url: str):
         FunctionExecutionResultMessage(content=[RESULT, FunctionExecutionResult(content="x", name="f", call_id="c2", is_error=True)]),
         AssistantMessage(content="it is 3", source="writer"),
     ]
-    asyncio.run(add(BotWireChatCompletionContext("s", url=file_url), *messages))
+    asyncio.run(add(BotWireChatCompletionContext("s", url=url), *messages))
 
-    system, user, calls, first, second, last = [message.to_dict() for message in Memory(url=file_url).session("s")]
+    system, user, calls, first, second, last = [message.to_dict() for message in Memory(url=url).session("s")]
     assert system == {"role": "system", "content": "be brief"}
     assert user["content"][0] == {"type": "text", "text": "look"}
     assert user["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
@@ -100,8 +100,8 @@ def test_others_read_a_faithful_conversation(file_url: str):
     assert last == {"role": "assistant", "content": "it is 3", "name": "writer"}
 
 
-def test_a_conversation_that_others_wrote_is_read(file_url: str):
-    memory = Memory(url=file_url)
+def test_a_conversation_that_others_wrote_is_read(url: str):
+    memory = Memory(url=url)
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
     memory.session("s").append(
         {"role": "developer", "content": "be brief"},
@@ -112,7 +112,7 @@ def test_a_conversation_that_others_wrote_is_read(file_url: str):
         {"role": "assistant", "content": [{"type": "text", "text": "done"}]},
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, {"type": "input_audio"}]},
     )
-    system, user, calls, results, last, odd = asyncio.run(BotWireChatCompletionContext("s", url=file_url).get_messages())
+    system, user, calls, results, last, odd = asyncio.run(BotWireChatCompletionContext("s", url=url).get_messages())
 
     assert system == SystemMessage(content="be brief")
     assert user.content[0] == "add"
@@ -138,7 +138,7 @@ class Special(UserMessage):
         (AssistantMessage(content=[FunctionCall(id="1", name="f", arguments={"a": 1})], source="a"), "must be JSON text"),  # type: ignore[arg-type]
     ],
 )
-def test_what_would_not_come_back_equal_is_refused_and_nothing_is_stored(file_url: str, message: Any, why: str):
+def test_what_would_not_come_back_equal_is_refused_and_nothing_is_stored(url: str, message: Any, why: str):
     with pytest.raises(InvalidValue, match=why):
-        asyncio.run(add(BotWireChatCompletionContext("s", url=file_url), message))
-    assert Memory(url=file_url).session("s").info() is None
+        asyncio.run(add(BotWireChatCompletionContext("s", url=url), message))
+    assert Memory(url=url).session("s").info() is None

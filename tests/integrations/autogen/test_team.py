@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +24,9 @@ from autogen_agentchat.messages import (
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat, Swarm
 from autogen_core import CancellationToken, FunctionCall
 from autogen_core.models import CreateResult, FunctionExecutionResult, RequestUsage, UserMessage
+from engines.programs import Programs
 from pydantic import BaseModel
-from scripted import agent, calling, client, comparable, image, in_process, seen
+from scripted import agent, calling, client, comparable, image, seen
 
 from botwire import BotWireError, InvalidName, InvalidValue, Memory, StoreCorrupt, StoreUnavailable, VersionConflict
 from botwire.integrations.autogen import BotWireChatCompletionContext, BotWireTeamSession
@@ -118,7 +117,7 @@ print([seen(model) for model in models if model.create_calls])
 """
 
 
-def test_in_the_next_process_the_next_agent_speaks_and_knows_all(url: str):
+def test_in_the_next_process_the_next_agent_speaks_and_knows_all(in_process: Callable[..., str], url: str):
     assert in_process(RUN, HERE, url, "one", "first") == "[['SYSTEM', 'one']]\n"
     assert in_process(RUN, HERE, url, "two", "second") == "[['SYSTEM', 'one', 'first', 'two']]\n"
     assert in_process(RUN, HERE, url, "three", "third") == "[['SYSTEM', 'one', 'first', 'two', 'second', 'three']]\n"
@@ -129,15 +128,14 @@ KILLED = RUN.replace(
 )
 
 
-def test_a_process_killed_within_the_session_leaves_the_state_as_it_was(file_url: str):
-    in_process(RUN, HERE, file_url, "one", "first")
-    before = Memory("default.autogen-teams", url=file_url).get("s")
-    with subprocess.Popen([sys.executable, "-c", KILLED, HERE, file_url, "two", "lost"], stdout=subprocess.PIPE, text=True) as victim:
-        assert victim.stdout is not None
+def test_a_process_killed_within_the_session_leaves_the_state_as_it_was(programs: Programs, in_process: Callable[..., str], url: str):
+    in_process(RUN, HERE, url, "one", "first")
+    before = Memory("default.autogen-teams", url=url).get("s")
+    with programs.begin(KILLED, HERE, url, "two", "lost") as victim:
         assert victim.stdout.readline() == "ran\n"
         victim.send_signal(signal.SIGKILL)
-    assert Memory("default.autogen-teams", url=file_url).get("s") == before
-    assert in_process(RUN, HERE, file_url, "two", "second") == "[['SYSTEM', 'one', 'first', 'two']]\n"
+    assert Memory("default.autogen-teams", url=url).get("s") == before
+    assert in_process(RUN, HERE, url, "two", "second") == "[['SYSTEM', 'one', 'first', 'two']]\n"
 
 
 def test_durable_contexts_and_the_teams_state_agree(url: str):
@@ -214,36 +212,36 @@ def test_a_renamed_agent_is_a_clear_error_and_the_state_stays(url: str, now: str
     assert states.get_entry("s") == before
 
 
-def test_another_kind_of_team_and_a_renamed_agent_of_an_inner_team_are_told(file_url: str):
-    asyncio.run(once(round_robin(talk("round robin")), file_url))
+def test_another_kind_of_team_and_a_renamed_agent_of_an_inner_team_are_told(url: str):
+    asyncio.run(once(round_robin(talk("round robin")), url))
     with pytest.raises(InvalidValue, match="it lacks RoundRobinGroupChatManager; it has SelectorGroupChatManager"):
-        asyncio.run(once(selector(talk("selector")), file_url))
+        asyncio.run(once(selector(talk("selector")), url))
 
     def nested(names: str) -> RoundRobinGroupChat:
         inner = round_robin([client("x", "y") for _ in names], names, name="inner")
         return RoundRobinGroupChat([inner, agent("z", client("z"))], max_turns=1)
 
-    asyncio.run(once(nested("ab"), file_url, "nested"))
+    asyncio.run(once(nested("ab"), url, "nested"))
     with pytest.raises(InvalidValue, match="it lacks inner/b; it has inner/c"):
-        asyncio.run(once(nested("ac"), file_url, "nested"))
-    asyncio.run(once(nested("ab"), file_url, "nested"))
+        asyncio.run(once(nested("ac"), url, "nested"))
+    asyncio.run(once(nested("ab"), url, "nested"))
 
 
-def test_an_agent_may_not_share_the_transcript_of_the_team_or_of_another_agent(file_url: str):
-    team_s = BotWireChatCompletionContext("s", url=file_url)
+def test_an_agent_may_not_share_the_transcript_of_the_team_or_of_another_agent(url: str):
+    team_s = BotWireChatCompletionContext("s", url=url)
     alone = RoundRobinGroupChat([agent("a", client("x"), model_context=team_s)], max_turns=1)
     with pytest.raises(InvalidValue, match="agent 'a' and the team itself have the same transcript"):
-        asyncio.run(once(alone, file_url))
+        asyncio.run(once(alone, url))
     both = RoundRobinGroupChat(
-        [agent(n, client("x"), model_context=BotWireChatCompletionContext("s", "both", url=file_url)) for n in "ab"], max_turns=1
+        [agent(n, client("x"), model_context=BotWireChatCompletionContext("s", "both", url=url)) for n in "ab"], max_turns=1
     )
     with pytest.raises(InvalidValue, match="agent 'b' and 'a' have the same transcript"):
-        asyncio.run(once(both, file_url))
+        asyncio.run(once(both, url))
 
 
-def test_a_state_that_agentchat_cannot_load_leaves_the_team_as_it_was(file_url: str):
-    asyncio.run(once(round_robin(talk("round robin")), file_url))
-    states = Memory("default.autogen-teams", url=file_url)
+def test_a_state_that_agentchat_cannot_load_leaves_the_team_as_it_was(url: str):
+    asyncio.run(once(round_robin(talk("round robin")), url))
+    states = Memory("default.autogen-teams", url=url)
     value = states.get("s")
     value["state"]["agent_states"]["RoundRobinGroupChatManager"]["message_thread"][0]["type"] = "Unheard"
     states.set("s", value)
@@ -253,13 +251,13 @@ def test_a_state_that_agentchat_cannot_load_leaves_the_team_as_it_was(file_url: 
         await team.run(task="mine")
         before = await team.save_state()
         with pytest.raises(ValueError, match="Unheard"):
-            await BotWireTeamSession(team, "s", url=file_url).load()
+            await BotWireTeamSession(team, "s", url=url).load()
         assert await team.save_state() == before
 
     asyncio.run(go())
     states.set("s", [1])
     with pytest.raises(StoreCorrupt, match="session 's' is not the state of a team"):
-        asyncio.run(once(round_robin(talk("round robin")), file_url))
+        asyncio.run(once(round_robin(talk("round robin")), url))
 
 
 # -------------------------------------------------------------------------------- two at once, errors
@@ -310,22 +308,22 @@ def test_a_run_that_fails_is_saved_once_it_has_stopped(url: str):
     assert [message.text for message in Memory(url=url).session("s")] == ["go", "said", "g0"]
 
 
-def test_nothing_is_saved_while_a_run_goes_on(file_url: str):
+def test_nothing_is_saved_while_a_run_goes_on(url: str):
     async def go() -> None:
         team = round_robin(talk("round robin"))
-        session = BotWireTeamSession(team, "s", url=file_url, stop_timeout=0.05)
+        session = BotWireTeamSession(team, "s", url=url, stop_timeout=0.05)
         await session.load()
         stream = team.run_stream(task="go")
         await anext(stream)
         with pytest.raises(BotWireError, match="is still running"):
             await session.save()
-        assert Memory("default.autogen-teams", url=file_url).list_keys() == []
+        assert Memory("default.autogen-teams", url=url).list_keys() == []
         async for _ in stream:
             pass
         await session.save()
 
     asyncio.run(go())
-    assert Memory("default.autogen-teams", url=file_url).list_keys() == ["s"]
+    assert Memory("default.autogen-teams", url=url).list_keys() == ["s"]
 
 
 async def _read(stream: Any) -> None:
@@ -333,11 +331,11 @@ async def _read(stream: Any) -> None:
         pass
 
 
-def test_leaving_waits_for_a_run_that_is_about_to_stop(file_url: str):
+def test_leaving_waits_for_a_run_that_is_about_to_stop(url: str):
     async def go() -> None:
         stop = ExternalTermination()
         team = round_robin([client(*"x" * 9), client(*"y" * 9), client(*"z" * 9)], termination_condition=stop)
-        async with BotWireTeamSession(team, "s", url=file_url):
+        async with BotWireTeamSession(team, "s", url=url):
             stream = team.run_stream(task="go")
             await anext(stream)
             stop.set()
@@ -345,12 +343,12 @@ def test_leaving_waits_for_a_run_that_is_about_to_stop(file_url: str):
         assert rest.done()
 
     asyncio.run(go())
-    assert Memory(url=file_url).session("s").messages()[0].text == "go"
+    assert Memory(url=url).session("s").messages()[0].text == "go"
 
 
-def test_what_went_wrong_first_is_what_the_caller_sees_and_the_rest_is_noted(caplog: pytest.LogCaptureFixture, file_url: str):
+def test_what_went_wrong_first_is_what_the_caller_sees_and_the_rest_is_noted(caplog: pytest.LogCaptureFixture, url: str):
     async def go() -> None:
-        memory = Memory(url=file_url)
+        memory = Memory(url=url)
         async with BotWireTeamSession(round_robin(talk("round robin")), "s", memory=memory) as session:
             session._place._given = Memory(url="http://127.0.0.1:9", timeout=1)
             raise KeyError("mine")
@@ -361,25 +359,25 @@ def test_what_went_wrong_first_is_what_the_caller_sees_and_the_rest_is_noted(cap
     assert "session 's'" in caplog.text
 
 
-def test_a_store_that_is_gone_raises_on_entering(file_url: str):
+def test_a_store_that_is_gone_raises_on_entering():
     with pytest.raises(StoreUnavailable):
         asyncio.run(once(round_robin(talk("round robin")), "http://127.0.0.1:9"))
 
 
-def test_bad_use_is_told(file_url: str):
+def test_bad_use_is_told(url: str):
     team = round_robin(talk("round robin"))
     with pytest.raises(InvalidName):
         BotWireTeamSession(team, "")
     with pytest.raises(BotWireError, match="load the team's state first"):
-        asyncio.run(BotWireTeamSession(team, "s", url=file_url).save())
+        asyncio.run(BotWireTeamSession(team, "s", url=url).save())
 
 
 # ------------------------------------------------------------------------------- what others can read
 
 
-def test_others_read_what_was_said_and_no_fact_is_added(file_url: str):
-    asyncio.run(once(round_robin(talk("round robin")), file_url))
-    memory = Memory(url=file_url)
+def test_others_read_what_was_said_and_no_fact_is_added(url: str):
+    asyncio.run(once(round_robin(talk("round robin")), url))
+    memory = Memory(url=url)
     shapes = [{key: value for key, value in message.to_dict().items() if key != "id"} for message in memory.session("s")]
     assert shapes == [
         {"role": "user", "content": "go"},
@@ -389,56 +387,56 @@ def test_others_read_what_was_said_and_no_fact_is_added(file_url: str):
     assert memory.list_keys() == []
 
 
-def test_a_reset_team_writes_down_only_what_is_new(file_url: str):
+def test_a_reset_team_writes_down_only_what_is_new(url: str):
     async def go() -> None:
         team = round_robin(talk("round robin"))
-        async with BotWireTeamSession(team, "s", url=file_url):
+        async with BotWireTeamSession(team, "s", url=url):
             await team.run(task="one")
-        async with BotWireTeamSession(team, "s", url=file_url) as session:
+        async with BotWireTeamSession(team, "s", url=url) as session:
             await team.reset()
             await team.run(task="two")
             await session.save()
             await session.save()
 
     asyncio.run(go())
-    assert [message.text for message in Memory(url=file_url).session("s")] == ["one", "a0", "b0", "two", "a1", "b1"]
+    assert [message.text for message in Memory(url=url).session("s")] == ["one", "a0", "b0", "two", "a1", "b1"]
 
 
-def test_what_a_crash_left_unwritten_is_written_on_the_next_entering_and_nothing_twice(file_url: str):
-    asyncio.run(once(round_robin(talk("round robin")), file_url))
-    states, memory = Memory("default.autogen-teams", url=file_url), Memory(url=file_url)
+def test_what_a_crash_left_unwritten_is_written_on_the_next_entering_and_nothing_twice(url: str):
+    asyncio.run(once(round_robin(talk("round robin")), url))
+    states, memory = Memory("default.autogen-teams", url=url), Memory(url=url)
     states.set("before anything was written", states.get("s"))
     memory.session("s").set_metadata({})  # as if before it was noted that all is written
     for session_id in ("before anything was written", "s"):
         for _ in range(3):
-            asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), session_id, url=file_url).load())
+            asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), session_id, url=url).load())
         assert [message.text for message in memory.session(session_id)] == ["go", "a0", "b0"]
         memory.session(session_id).clear()
-        asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), session_id, url=file_url).load())
+        asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), session_id, url=url).load())
         assert memory.session(session_id).count() == 0
 
 
-def test_delete_removes_state_and_transcripts(file_url: str):
+def test_delete_removes_state_and_transcripts(url: str):
     async def go() -> None:
         team = round_robin(talk("round robin"))
-        async with BotWireTeamSession(team, "s", url=file_url) as session:
+        async with BotWireTeamSession(team, "s", url=url) as session:
             await team.run(task="one")
         await session.delete()
-        assert not await BotWireTeamSession(team, "s", url=file_url).load()
+        assert not await BotWireTeamSession(team, "s", url=url).load()
 
     asyncio.run(go())
-    assert Memory(url=file_url).sessions() == []
+    assert Memory(url=url).sessions() == []
 
 
-def test_a_state_expires_with_its_session(file_url: str):
+def test_a_state_expires_with_its_session(url: str):
     async def go() -> None:
         team = round_robin(talk("round robin"))
-        async with BotWireTeamSession(team, "s", url=file_url, ttl=60):
+        async with BotWireTeamSession(team, "s", url=url, ttl=60):
             await team.run(task="one")
 
     asyncio.run(go())
-    assert Memory("default.autogen-teams", url=file_url).get_entry("s").expires_at is not None
-    assert Memory(url=file_url).session("s").ttl == 60
+    assert Memory("default.autogen-teams", url=url).get_entry("s").expires_at is not None
+    assert Memory(url=url).session("s").ttl == 60
 
 
 class Answer(BaseModel):
@@ -502,25 +500,25 @@ def test_every_class_of_agentchat_is_known_by_its_name():
     assert [kind.__name__ for kind in kinds if _class(kind.__name__, ()) is not kind] == []
 
 
-def test_what_others_said_in_the_session_is_text(file_url: str):
-    Memory(url=file_url).session("s").append(("user", "hi"), {"role": "assistant", "content": "hello", "name": "bot"})
-    read = asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), "s", url=file_url).messages())
+def test_what_others_said_in_the_session_is_text(url: str):
+    Memory(url=url).session("s").append(("user", "hi"), {"role": "assistant", "content": "hello", "name": "bot"})
+    read = asyncio.run(BotWireTeamSession(round_robin(talk("round robin")), "s", url=url).messages())
     assert [(type(message), message.content, message.source) for message in read] == [
         (TextMessage, "hi", "user"),
         (TextMessage, "hello", "bot"),
     ]
 
 
-def test_twenty_teams_of_two_users_at_once_keep_apart(file_url: str):
+def test_twenty_teams_of_two_users_at_once_keep_apart(url: str):
     async def run(person: str, n: int) -> None:
         team = round_robin([client(*(f"{person} {m}" for m in range(9))) for _ in "abc"])
-        async with BotWireTeamSession(team, f"{person} {n}", url=file_url):
+        async with BotWireTeamSession(team, f"{person} {n}", url=url):
             await team.run(task=f"{person} asks")
 
     async def all_of_them() -> None:
         await asyncio.gather(*(run(person, n) for n in range(10) for person in ("ada", "bob")))
 
     asyncio.run(all_of_them())
-    for info in Memory(url=file_url).sessions():
+    for info in Memory(url=url).sessions():
         person = info.session_id.split()[0]
-        assert [message.text for message in Memory(url=file_url).session(info.session_id)] == [f"{person} asks", *[f"{person} 0"] * 2]
+        assert [message.text for message in Memory(url=url).session(info.session_id)] == [f"{person} asks", *[f"{person} 0"] * 2]

@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from engines.programs import DRIVERS, Programs
 
 from botwire import Memory
 from botwire.stores import open_store
@@ -40,19 +42,15 @@ def serve(file_url: str) -> Callable[[], AbstractContextManager[str]]:
     return serving
 
 
-@pytest.fixture(params=["file", "http"])
-def url(request: pytest.FixtureRequest, file_url: str) -> Iterator[str]:
-    """A file, and the same behind a server."""
-    if request.param == "file":
-        yield file_url
-        return
-    with request.getfixturevalue("serve")() as address:
-        yield address
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A store of each kind."""
+    return store_url
 
 
 @pytest.fixture
-def memory(file_url: str) -> Iterator[Memory]:
-    with Memory(url=file_url) as memory:
+def memory(url: str) -> Iterator[Memory]:
+    with Memory(url=url) as memory:
         yield memory
 
 
@@ -60,3 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore"))  # autogen's own, of each version another
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Programs that begin with the framework imported."""
+    with Programs(["autogen", *DRIVERS]) as begun:
+        yield begun
+
+
+@pytest.fixture
+def story(programs: Programs) -> Callable[..., tuple[int, Any]]:
+    """Tells a story in a process of its own: how that ended, and what its model was asked."""
+    return lambda *arguments: programs.tell(Path(__file__).with_name("classic.py"), *arguments)

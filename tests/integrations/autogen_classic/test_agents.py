@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import autogen
@@ -25,15 +21,6 @@ from botwire.integrations.autogen_classic._facts import facts_message
 VERSION = tuple(int(part) for part in autogen.__version__.split(".")[:2])
 
 
-def story(name: str, url: str, text: str) -> tuple[int, Any]:
-    """A process of its own: how it ended, and what its model was asked."""
-    program = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "classic.py"), name, url, text]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=90, check=False)
-    told = [json.loads(line.removeprefix("TOLD ")) for line in ended.stdout.splitlines() if line.startswith("TOLD ")]
-    assert told or ended.returncode < 0, ended.stderr
-    return ended.returncode, told[0] if told else None
-
-
 def say(user: ConversableAgent, assistant: ConversableAgent, text: str, **options: Any) -> None:
     user.initiate_chat(assistant, message=text, **{"max_turns": 1, "silent": True, **options})
 
@@ -41,7 +28,7 @@ def say(user: ConversableAgent, assistant: ConversableAgent, text: str, **option
 # ---------------------------------------------------------------------------------------- restarts
 
 
-def test_the_next_process_goes_on_where_the_last_one_ended(url: str):
+def test_the_next_process_goes_on_where_the_last_one_ended(story: Callable[..., tuple[int, Any]], url: str):
     assert story("turn", url, "I like tea")[1] == [
         [{"role": "system", "content": "SYS"}, {"role": "user", "name": "user", "content": "I like tea"}]
     ]
@@ -56,7 +43,7 @@ def test_the_next_process_goes_on_where_the_last_one_ended(url: str):
     ]
 
 
-def test_a_process_killed_between_a_call_and_its_result_leaves_no_call_unanswered(url: str):
+def test_a_process_killed_between_a_call_and_its_result_leaves_no_call_unanswered(story: Callable[..., tuple[int, Any]], url: str):
     assert story("interrupted", url, "die")[0] == -signal.SIGKILL
     assert [call.id for message in Memory(url=url).session("s1").messages() for call in message.tool_calls] == ["c1"]
 
@@ -348,14 +335,14 @@ def test_others_read_the_assistants_conversation_in_the_plain_session(memory: Me
     ]
 
 
-def test_a_conversation_goes_on_in_langchain_and_back(file_url: str, memory: Memory):
+def test_a_conversation_goes_on_in_langchain_and_back(url: str, memory: Memory):
     pytest.importorskip("langchain_core", reason="not applicable: langchain-core is not installed beside this version of autogen")
     from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
     from botwire.integrations.langchain import BotWireChatHistory
 
     tool_turn(memory)
-    history = BotWireChatHistory("s1", url=file_url)
+    history = BotWireChatHistory("s1", url=url)
     said = history.messages
     assert [type(message) for message in said] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
     assert said[1].tool_calls == [{"name": "add", "args": {"a": 1, "b": 2}, "id": "c2", "type": "tool_call"}]

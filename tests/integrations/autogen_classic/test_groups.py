@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from autogen import GroupChat, GroupChatManager, UserProxyAgent
 from classic import Shape, calling, group, person, texts, thinker
-from test_agents import story
 
 from botwire import InvalidValue, Memory, StoreUnavailable
 from botwire.integrations.autogen_classic import BotWireGroupChat
@@ -168,7 +168,7 @@ def test_resume_goes_on_without_a_new_message(memory: Memory, awaits: bool):
     assert len(memory.session("team")) == 5
 
 
-def test_a_group_killed_while_a_tool_runs_goes_on_by_running_it(url: str):
+def test_a_group_killed_while_a_tool_runs_goes_on_by_running_it(story: Callable[..., tuple[int, Any]], url: str):
     assert story("grouped", url, "die")[0] == -signal.SIGKILL
 
     status, seen = story("grouped", url, "resume")
@@ -177,7 +177,7 @@ def test_a_group_killed_while_a_tool_runs_goes_on_by_running_it(url: str):
     assert seen[-1][-1]["content"] == "3"
 
 
-def test_a_group_killed_while_a_tool_runs_leaves_no_call_unanswered(url: str):
+def test_a_group_killed_while_a_tool_runs_leaves_no_call_unanswered(story: Callable[..., tuple[int, Any]], url: str):
     assert story("grouped", url, "die")[0] == -signal.SIGKILL
 
     status, seen = story("grouped", url, "and now?")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engines.programs import DRIVERS, Programs
 
 from botwire import Memory
 from botwire.stores import open_store
@@ -33,17 +33,18 @@ KEYS = ("OPENAI_API_KEY", "CHROMA_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before CrewAI is imported, which reads some of it only then."""
+    """Before CrewAI is imported, which reads some of it only then. Where it is not installed, other tests' settings are left alone."""
+    if importlib.util.find_spec("crewai") is None:
+        return
     os.environ.update(OFFLINE)
     folder = tempfile.mkdtemp(prefix="botwire-tests-crewai-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["CREWAI_STORAGE_DIR"] = folder
     for name in KEYS:
         os.environ.pop(name, None)
-    if importlib.util.find_spec("crewai") is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of CrewAI's own, and of what it imports
-            import crewai.memory  # noqa: F401
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of CrewAI's own, and of what it imports
+        import crewai.memory  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,8 +61,14 @@ def _own_crewai_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def file_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path}/memory.db"
+
+
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A file, or a store of each kind."""
+    return store_url
 
 
 @pytest.fixture
@@ -76,10 +83,10 @@ def server(tmp_path: Path) -> Iterator[str]:
     store.close()
 
 
-@pytest.fixture(params=["sqlite", "http"])
-def any_url(request: pytest.FixtureRequest) -> str:
-    """A store's URL, once of a file and once of a server."""
-    return request.getfixturevalue({"sqlite": "url", "http": "server"}[request.param])
+@pytest.fixture
+def any_url(store_url: str) -> str:
+    """A file and a server, or a store of each kind."""
+    return store_url
 
 
 @pytest.fixture
@@ -88,14 +95,18 @@ def memory(url: str) -> Iterator[Memory]:
         yield memory
 
 
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Programs that begin with CrewAI imported, which takes it seconds."""
+    with Programs(["crewai.memory", "crewai.flow.flow", *DRIVERS]) as begun:
+        yield begun
+
+
 @pytest.fixture
-def in_process(url: str) -> Callable[..., str]:
+def in_process(programs: Programs, url: str) -> Callable[..., str]:
     """Runs a program in a process of its own, with the store's URL as its first argument; returns what it printed."""
 
     def run(code: str, *arguments: str) -> str:
-        program = f"import sys\nsys.path.insert(0, {HELPERS!r})\n{code}"
-        ended = subprocess.run([sys.executable, "-c", program, url, *arguments], capture_output=True, text=True, timeout=110, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        return programs.run(f"import sys\nsys.path.insert(0, {HELPERS!r})\n{code}", url, *arguments, timeout=110)
 
     return run

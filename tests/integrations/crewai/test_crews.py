@@ -395,13 +395,13 @@ def test_with_a_file_that_is_no_database_a_kickoff_returns_and_one_error_is_logg
     assert len([entry for entry in caplog.records if entry.name == "botwire" and entry.levelno == logging.ERROR]) == 1
 
 
-def test_with_a_file_that_others_have_locked_the_save_is_reported_and_the_next_one_works(url: str, caplog: pytest.LogCaptureFixture):
+def test_with_a_file_that_others_have_locked_the_save_is_reported_and_the_next_one_works(file_url: str, caplog: pytest.LogCaptureFixture):
     memory = BotWireMemory(
-        storage=BotWireStorage(memory=Memory("ns", url=url, timeout=0.3)), embedder=HashEmbedder(), llm=botwire_memory("x").llm
+        storage=BotWireStorage(memory=Memory("ns", url=file_url, timeout=0.3)), embedder=HashEmbedder(), llm=botwire_memory("x").llm
     )
     memory.remember("before")
     lock = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute('BEGIN IMMEDIATE'); print(); input()"
-    command = [sys.executable, "-c", lock, url.removeprefix("sqlite://")]
+    command = [sys.executable, "-c", lock, file_url.removeprefix("sqlite://")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         assert crew(ScriptedLLM("during"), memory=memory).kickoff().raw == "during"

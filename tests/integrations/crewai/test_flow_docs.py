@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from engines.programs import Programs
 
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
+RUN = f"import runpy; runpy.run_path({str(Path(__file__).parents[2] / 'run_snippet.py')!r}, run_name='__main__')"
+
 
 @pytest.mark.timeout(600)
-def test_the_code_of_the_page(root: Path, tmp_path: Path):
+def test_the_code_of_the_page(programs: Programs, root: Path, tmp_path: Path):
     if importlib.util.find_spec("crewai.flow.conversational") is None:
         pytest.skip("not applicable: this CrewAI has conversations under another name, as the page says")
     page = root / "docs" / "crewai-flows.md"
@@ -27,6 +28,6 @@ def test_the_code_of_the_page(root: Path, tmp_path: Path):
         line = text.count("\n", 0, found.start("code")) + 1
         snippet = tmp_path / f"block{number}.py"
         snippet.write_text(found["code"], encoding="utf-8")
-        command = [sys.executable, str(root / "tests" / "run_snippet.py"), str(snippet), page.name, str(line)]
-        ended = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=250, check=False)
-        assert ended.returncode == 0, f"{page.name}, line {line}: {ended.stderr}"
+        with programs.begin(RUN, str(snippet), page.name, str(line), folder=tmp_path, environment=home) as begun:
+            _, errors = begun.communicate(timeout=250)
+        assert begun.returncode == 0, f"{page.name}, line {line}: {errors}"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from engines.programs import Programs
 from flows import chat, review, said
 
 from botwire import Memory
@@ -32,25 +29,15 @@ def ready():
 """
 
 
-@contextmanager
-def program(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", START + code, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def killed(code: str, *arguments: str) -> None:
+def killed(programs: Programs, code: str, *arguments: str) -> None:
     """Runs a program that ends by SIGKILL."""
-    with program(code, *arguments) as started:
+    with programs.begin(START + code, *arguments) as started:
         _, errors = started.communicate(timeout=250)
     assert started.returncode == -signal.SIGKILL, errors
 
 
-def test_a_session_goes_on_after_the_process_was_killed_between_two_turns(any_url: str):
-    killed("chat(persistence, 'My name is Bluebird.').handle_turn('who are you?', session_id='s1')\ndie()", any_url)
+def test_a_session_goes_on_after_the_process_was_killed_between_two_turns(programs: Programs, any_url: str):
+    killed(programs, "chat(persistence, 'My name is Bluebird.').handle_turn('who are you?', session_id='s1')\ndie()", any_url)
 
     flow = chat(BotWireFlowPersistence(url=any_url), "Bluebird.")
     flow.handle_turn("say it again", session_id="s1")
@@ -58,14 +45,14 @@ def test_a_session_goes_on_after_the_process_was_killed_between_two_turns(any_ur
     assert said(flow.model.seen[0])[1:] == [("user", "who are you?"), ("assistant", "My name is Bluebird."), ("user", "say it again")]
 
 
-def test_a_turn_that_was_killed_while_the_model_thought_leaves_a_whole_state(url: str):
+def test_a_turn_that_was_killed_while_the_model_thought_leaves_a_whole_state(programs: Programs, url: str):
     code = """
 flow = chat(persistence, "one")
 flow.handle_turn("a", session_id="s1")
 flow.model.call = die
 flow.handle_turn("b", session_id="s1")
 """
-    killed(code, url)
+    killed(programs, code, url)
 
     with Memory(url=url) as memory:
         session = said(memory.session("s1").messages())
@@ -75,7 +62,7 @@ flow.handle_turn("b", session_id="s1")
     assert chat(BotWireFlowPersistence(url=url), "two").handle_turn("c", session_id="s1") == "two"
 
 
-def test_state_and_messages_agree_wherever_a_process_is_killed(any_url: str):
+def test_state_and_messages_agree_wherever_a_process_is_killed(programs: Programs, any_url: str):
     """Each save adds a message and counts it in the state; whatever moment the kill hits, both tell the same."""
     code = """
 count = (persistence.load_state("s1") or {"count": 0})["count"]
@@ -85,7 +72,7 @@ while True:
     persistence.save_state("s1", "step", {"id": "s1", "count": count, "said": len(said), "messages": said})
     print(count, flush=True)
 """
-    with program(code, any_url) as started:
+    with programs.begin(START + code, any_url) as started:
         for line in started.stdout:
             if int(line) >= 60:
                 break
@@ -117,8 +104,8 @@ print("refused", refused)
 """
 
 
-def test_two_processes_that_talk_in_one_session_lose_no_message(any_url: str):
-    with program(TURNS, any_url, "a") as one, program(TURNS, any_url, "b") as other:
+def test_two_processes_that_talk_in_one_session_lose_no_message(programs: Programs, any_url: str):
+    with programs.begin(START + TURNS, any_url, "a") as one, programs.begin(START + TURNS, any_url, "b") as other:
         for started in (one, other):
             assert started.stdout.readline() == "ready\n", started.stderr.read()
         for started in (one, other):
@@ -136,8 +123,8 @@ def test_two_processes_that_talk_in_one_session_lose_no_message(any_url: str):
     assert said(BotWireFlowPersistence(url=any_url).load_state("s1")["messages"]) == found
 
 
-def test_a_flow_that_waits_for_a_human_is_resumed_after_its_process_was_killed(server: str):
-    killed("review(persistence)(suppress_flow_events=True).kickoff(inputs={'id': 'r1'})\ndie()", server)
+def test_a_flow_that_waits_for_a_human_is_resumed_after_its_process_was_killed(programs: Programs, server: str):
+    killed(programs, "review(persistence)(suppress_flow_events=True).kickoff(inputs={'id': 'r1'})\ndie()", server)
 
     persistence = BotWireFlowPersistence(url=server)
     assert review(persistence).from_pending("r1", persistence, suppress_flow_events=True).resume("yes") == "published after: yes"

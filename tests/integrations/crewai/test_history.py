@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engines.programs import Programs
 from flows import said
 from scripted import ScriptedLLM, agent, tool_call
 
@@ -196,7 +195,7 @@ def test_an_answer_that_cannot_be_stored_is_in_the_error_and_in_the_log(tmp_path
 
 
 @pytest.mark.timeout(300)
-def test_a_process_that_is_killed_while_the_agent_thinks_leaves_no_half_pair(url: str):
+def test_a_process_that_is_killed_while_the_agent_thinks_leaves_no_half_pair(programs: Programs, url: str):
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -209,8 +208,9 @@ history = BotWireHistory("s1", url=sys.argv[1])
 history.run(agent(ScriptedLLM("kept")), "first")
 history.run(agent(Dies("never")), "second")
 """
-    ended = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=250, check=False)
-    assert ended.returncode == -9, ended.stderr
+    with programs.begin(code, url) as begun:
+        _, errors = begun.communicate(timeout=250)
+    assert begun.returncode == -9, errors
 
     llm = ScriptedLLM("third answer")
     history(url).run(agent(llm), "third")

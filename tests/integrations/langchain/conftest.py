@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engines.programs import DRIVERS, Programs
 
 from botwire import Memory
 
@@ -12,11 +13,24 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `cases`, under --import-mo
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def file_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path}/memory.db"
+
+
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A file, or a store of each kind."""
+    return store_url
 
 
 @pytest.fixture
 def memory(url: str) -> Iterator[Memory]:
     with Memory(url=url) as memory:
         yield memory
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Programs that begin with the framework imported."""
+    with Programs(["langchain_core.messages", "langchain_core.chat_history", "langchain_core.caches", *DRIVERS]) as begun:
+        yield begun

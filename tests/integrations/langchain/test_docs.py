@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, message_to_dict
+from reading import Reader, blocks_of
 
 from botwire import InvalidValue, Memory
 from botwire.integrations.langchain import BotWireChatHistory, import_messages
@@ -48,6 +49,16 @@ def test_the_code_of_the_page(root: Path, tmp_path: Path):
         command = [sys.executable, str(root / "tests" / "run_snippet.py"), str(snippet), page.name, str(line)]
         ended = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 0, f"{page.name}, line {line}: {ended.stderr}"
+
+
+@pytest.mark.timeout(300)
+def test_the_code_of_the_page_on_migrating(root: Path, tmp_path: Path):
+    pytest.importorskip("langgraph.graph", reason="langgraph is not installed")
+    page = root / "docs" / "migrating.md"
+    reader = Reader(tmp_path, page.name)
+    for block in blocks_of(page.read_text(encoding="utf-8")):
+        if not block.reason:
+            reader.try_out(block)
 
 
 def test_imported_messages_are_in_their_sessions_and_equal(tmp_path: Path, memory: Memory):

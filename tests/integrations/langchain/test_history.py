@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from engines.programs import Programs
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
@@ -199,13 +198,13 @@ def test_streamed_chunks_are_kept_as_such_or_folded(memory: Memory):
     assert filter_messages(folded, include_types=["ai"]) == [AIMessage("hello", id="1", usage_metadata=chunk.usage_metadata)]
 
 
-def test_an_unreadable_row_spoils_only_itself(memory: Memory, url: str, caplog: pytest.LogCaptureFixture):
+def test_an_unreadable_row_spoils_only_itself(file_url: str, caplog: pytest.LogCaptureFixture):
     import apsw
 
-    history = BotWireChatHistory("s", memory=memory)
+    history = BotWireChatHistory("s", url=file_url)
     for text in "abc":
         history.add_user_message(text)
-    apsw.Connection(url.removeprefix("sqlite://")).execute("UPDATE message SET body = '{' WHERE seq = 2")
+    apsw.Connection(file_url.removeprefix("sqlite://")).execute("UPDATE message SET body = '{' WHERE seq = 2")
 
     assert texts(history.messages) == ["a", "c"]
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -324,8 +323,8 @@ class Failing:
 
 
 @pytest.fixture
-def failing(url: str):
-    store = open_store(url)
+def failing(file_url: str):
+    store = open_store(file_url)
     yield lambda *errors, done=False: Failing(store, list(errors), done=done)
     store.close()
 
@@ -406,18 +405,18 @@ for turn in range(200):
 
 
 @pytest.mark.timeout(300)
-def test_pairs_of_8_processes_stay_together_and_none_is_lost(url: str):
-    command = [sys.executable, "-c", TALK, url]
-    talkers = [
-        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for n in range(8)
-    ]
+def test_pairs_of_8_processes_stay_together_and_none_is_lost(programs: Programs, url: str):
+    talkers = [programs.begin(TALK, url, str(n)) for n in range(8)]
     for talker in talkers:
-        assert talker.stdout is not None
         assert talker.stdout.readline() == "ready\n"
-    ended = [talker.communicate("go\n")[1] for talker in talkers]
+    for talker in talkers:
+        talker.stdin.write("go\n")
+        talker.stdin.flush()
+    ended = [talker.communicate(250)[1] for talker in talkers]
+    for talker in talkers:
+        talker.close()
 
-    assert [error for error in ended if error] == []
+    assert [error for error in ended if "Error" in error] == []  # a Cluster without replicas is warned of
     said = texts(BotWireChatHistory("s", url=url).messages)
     assert len(said) == 3_200
     assert said[::2] == said[1::2]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cases import BROKEN, CALL, CASES, REFUSED
+from engines.programs import Programs
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage, messages_to_dict
 from pydantic import BaseModel
@@ -196,12 +195,12 @@ def test_data_of_a_newer_version_does_not_make_the_conversation_unreadable(memor
     assert "message 2" in caplog.text
 
 
-def test_messages_survive_the_process(url: str):
+def test_messages_survive_the_process(programs: Programs, url: str):
     write = (
         "import sys; sys.path.insert(0, sys.argv[2])\nfrom botwire import BotWireChatHistory\nfrom cases import CASES\n"
         "BotWireChatHistory('s', url=sys.argv[1]).add_messages(list(CASES.values()))"
     )
-    subprocess.run([sys.executable, "-c", write, url, str(Path(__file__).parent)], check=True, timeout=60)
+    programs.run(write, url, str(Path(__file__).parent))
 
     found = BotWireChatHistory("s", url=url).messages
 

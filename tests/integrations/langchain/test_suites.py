@@ -1,4 +1,4 @@
-"""LangChain's own suites for byte stores (12 and 12) and caches (8 and 8), with sockets disabled."""
+"""LangChain's own suites for byte stores (12 and 12) and caches (8 and 8), on every store."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from botwire.integrations.langchain import BotWireByteStore, BotWireCache
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets() -> Iterator[None]:
-    """These need no network, and prove it. An event loop has a pair of Unix sockets for itself."""
-    disable_socket(allow_unix_socket=True)
+def _no_sockets(store_kind: str) -> Iterator[None]:
+    """On a file these need no network, and prove it. An event loop has a pair of Unix sockets for itself."""
+    if store_kind == "sqlite":
+        disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
 

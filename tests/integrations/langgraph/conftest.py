@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from engines.programs import DRIVERS, Programs
 
 from botwire import Memory
 from botwire.stores import open_store
@@ -20,8 +20,14 @@ sys.path.insert(0, HELPERS)
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def file_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path}/memory.db"
+
+
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A file, or a store of each kind."""
+    return store_url
 
 
 @pytest.fixture
@@ -47,15 +53,19 @@ def fresh(url: str) -> Iterator[Callable[[], BotWireSaver]]:
         store.close()
 
 
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Programs that begin with the framework imported."""
+    with Programs(["langgraph.graph", "langchain.agents", *DRIVERS]) as begun:
+        yield begun
+
+
 @pytest.fixture
-def in_process(url: str) -> Callable[..., str]:
+def in_process(programs: Programs, url: str) -> Callable[..., str]:
     """Runs a program in a process of its own, with the store's URL as its first argument; returns what it printed."""
 
     def run(code: str, *arguments: str) -> str:
-        program = f"import sys\nsys.path.insert(0, {HELPERS!r})\n{code}"
-        ended = subprocess.run([sys.executable, "-c", program, url, *arguments], capture_output=True, text=True, timeout=90, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        return programs.run(f"import sys\nsys.path.insert(0, {HELPERS!r})\n{code}", url, *arguments, timeout=90)
 
     return run
 

@@ -35,20 +35,12 @@ async def outcome(**options: Any) -> tuple[dict[str, int], list[str]]:
 
 
 @pytest.mark.anyio
-async def test_all_81_pass_on_a_file(tmp_path: Path):
-    passed, failures = await outcome(url=f"sqlite://{tmp_path}/memory.db")
+async def test_all_81_pass(url: str):
+    passed, failures = await outcome(url=url)
 
     assert failures == []
     assert {name: passed[name] for name in EXPECTED} == EXPECTED  # a newer suite may have more
     assert sum(EXPECTED.values()) == 81
-
-
-@pytest.mark.anyio
-async def test_all_81_pass_over_http(server: str):
-    passed, failures = await outcome(url=server)
-
-    assert failures == []
-    assert {name: passed[name] for name in EXPECTED} == EXPECTED
 
 
 @pytest.mark.anyio

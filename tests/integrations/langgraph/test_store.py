@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.store.base import BaseStore, GetOp, InvalidNamespaceError, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 
 from botwire import AsyncMemory, InvalidName, InvalidValue, Memory, StoreCorrupt
@@ -111,6 +112,12 @@ def test_a_value_that_would_not_is_refused_and_nothing_of_the_batch_is_written(s
     with pytest.raises(InvalidValue, match="value"):
         store.batch([PutOp(NS, "before", {}), PutOp(NS, "k", value)])
     assert store.search(()) == []
+
+
+def test_of_the_text_of_a_message_it_is_said_how_to_store_it(store: BotWireStore):
+    with pytest.raises(InvalidValue, match=r"value\['says'\]: a TextAccessor would not come back as it is; use str\(\)"):
+        store.put(NS, "k", {"says": HumanMessage("no nuts").text})
+    store.put(NS, "k", {"says": str(HumanMessage("no nuts").text)})
 
 
 def test_what_was_put_is_a_copy(store: BotWireStore):

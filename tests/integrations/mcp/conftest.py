@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from botwire import Memory
-from botwire.server import serve_in_thread
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that are no tests, under --import-mode=importlib
 
@@ -17,14 +16,10 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path}/memory.db"
 
 
-@pytest.fixture(params=["sqlite", "http"])
-def url(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[str]:
-    """Where memory lies: a file, or a real server before one."""
-    if request.param == "sqlite":
-        yield sqlite_url
-        return
-    with Memory(url=sqlite_url) as memory, serve_in_thread(memory.store) as server:
-        yield server
+@pytest.fixture
+def url(store_url: str) -> str:
+    """Where memory lies: a store of each kind."""
+    return store_url
 
 
 @pytest.fixture

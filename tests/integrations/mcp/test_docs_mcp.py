@@ -1,4 +1,4 @@
-"""The code of docs/mcp-servers.md and the commands of docs/mcp-clients.md do what they say, in the order in which they stand."""
+"""The code of docs/mcp-servers.md, the README's server and the commands of docs/mcp-clients.md do what they say, in their order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from reading import blocks_of
 
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -32,6 +35,19 @@ def test_the_code_for_servers(root: Path, tmp_path: Path, reader: dict[str, str]
         command = [sys.executable, str(root / "tests" / "run_snippet.py"), str(snippet), "mcp-servers.md", str(line)]
         ended = subprocess.run(command, cwd=tmp_path, env=reader, capture_output=True, text=True, timeout=60)
         assert ended.returncode == 0, f"line {line}: {ended.stderr}"
+
+
+def test_the_server_of_the_readme_has_what_its_former_process_was_told(root: Path, tmp_path: Path, reader: dict[str, str]):
+    block = next(block for block in blocks_of((root / "README.md").read_text(encoding="utf-8")) if block.framework == "mcp")
+    (tmp_path / "server.py").write_text(block.code, encoding="utf-8")
+    started = StdioServerParameters(command=sys.executable, args=[str(tmp_path / "server.py")], env=reader)
+
+    async def tell(text: str) -> list[str]:
+        async with Client(stdio_client(started)) as client:
+            await client.call_tool("note", {"user_id": "42", "text": text})
+            return (await client.call_tool("notes", {"user_id": "42"})).structured_content["result"]
+
+    assert [anyio.run(tell, text) for text in ("likes tea", "has a cat")] == [["likes tea"], ["likes tea", "has a cat"]]
 
 
 def test_the_commands_for_clients(root: Path, tmp_path: Path, reader: dict[str, str]):

@@ -142,8 +142,7 @@ async def test_a_long_session_is_read_backwards_in_windows_that_fit(file: Path, 
     assert seen == list(range(1, 301))
 
 
-async def test_a_message_that_is_too_large_is_named_and_read_alone(tmp_path: Path, era: str):
-    url = f"sqlite://{tmp_path}/memory.db"
+async def test_a_message_that_is_too_large_is_named_and_read_alone(url: str, era: str):
     with Memory(url=url) as memory:
         memory.session("s").append(("user", "first"), ("user", "x" * 100_000), ("user", "last"))
     async with tools(url, era) as server:
@@ -155,8 +154,7 @@ async def test_a_message_that_is_too_large_is_named_and_read_alone(tmp_path: Pat
         assert len(read["messages"][0]["content"]) == 100_000
 
 
-async def test_keys_of_the_longest_kind_are_listed_within_the_smallest_budget(tmp_path: Path, era: str):
-    url = f"sqlite://{tmp_path}/memory.db"
+async def test_keys_of_the_longest_kind_are_listed_within_the_smallest_budget(url: str, era: str):
     longest = [f"{number:03}" + "\U0001f9e0" * 127 for number in range(30)]
     with Memory(url=url) as memory:
         memory.set_many(dict.fromkeys(longest, "common"))

@@ -17,9 +17,9 @@ HERE = Path(__file__).parent
 ROUNDS = 200
 
 
-def run_together(file: Path, processes: int, **times: int) -> None:
+def run_together(url: str, processes: int, **times: int) -> None:
     """Processes that begin each kind of change at the same moment, through servers of their own, and make it so many times."""
-    command = [sys.executable, str(HERE / "writer.py"), str(file)]
+    command = [sys.executable, str(HERE / "writer.py"), url]
     writers = [subprocess.Popen([*command, f"w{number}"], stdin=PIPE, stdout=PIPE, text=True) for number in range(processes)]
     for what, count in times.items():
         for writer in writers:
@@ -38,35 +38,26 @@ def answer(writer: subprocess.Popen[str]) -> str:
     return writer.stdout.readline().strip()
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "memory.db"
-
-
-def read(file: Path) -> Memory:
-    return Memory(url=f"sqlite://{file}")
-
-
-def test_of_fifty_writes_at_once_all_are_kept(file: Path):
-    with Lines("--store", str(file)) as server:
+def test_of_fifty_writes_at_once_all_are_kept(url: str):
+    with Lines("--store", url) as server:
         results = server.call_all(("memory_set", {"key": f"k{number}", "value": number}) for number in range(50))
     assert [result["version"] for result in results] == [1] * 50
 
-    with read(file) as memory:
+    with Memory(url=url) as memory:
         assert dict(memory.items()) == {f"k{number}": number for number in range(50)}
 
 
-def test_two_processes_keep_all_of_their_hundred_writes(file: Path):
-    run_together(file, processes=2, set_each=100)
+def test_two_processes_keep_all_of_their_hundred_writes(url: str):
+    run_together(url, processes=2, set_each=100)
 
-    with read(file) as memory:
+    with Memory(url=url) as memory:
         assert dict(memory.items()) == {f"w{process}/{number}": number for process in range(2) for number in range(100)}
 
 
-def test_four_processes_lose_no_change_of_one_value(file: Path):
-    with read(file) as memory:
+def test_four_processes_lose_no_change_of_one_value(url: str):
+    with Memory(url=url) as memory:
         memory.session("shared").set_metadata({})
-        run_together(file, processes=4, count=20, append=25, merge=25, say=25)
+        run_together(url, processes=4, count=20, append=25, merge=25, say=25)
 
         everyone = [[f"w{process}", number] for process in range(4) for number in range(25)]
         entry = memory.get_entry("count")
@@ -81,7 +72,8 @@ def test_four_processes_lose_no_change_of_one_value(file: Path):
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform == "win32", reason="not applicable: there is no fork and no SIGKILL")
-def test_after_two_hundred_kills_everything_acknowledged_is_there(file: Path):
+def test_after_two_hundred_kills_everything_acknowledged_is_there(tmp_path: Path):
+    file = tmp_path / "memory.db"
     command = [sys.executable, str(HERE / "killer.py"), str(file)]
     killers = [subprocess.Popen([*command, name, str(ROUNDS // 2)], stdout=PIPE, stderr=PIPE, text=True) for name in "ab"]
     acknowledged: dict[str, int] = {}
@@ -91,7 +83,7 @@ def test_after_two_hundred_kills_everything_acknowledged_is_there(file: Path):
         acknowledged |= json.loads(printed)
     assert len(acknowledged) >= ROUNDS
 
-    with read(file) as memory:
+    with Memory(url=f"sqlite://{file}") as memory:
         there = dict(memory.items())
         assert {key: there.get(key) for key in acknowledged} == acknowledged
         assert memory.store.check()["ok"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import anyio
@@ -134,3 +135,54 @@ async def test_a_subscriber_hears_of_what_it_asked_for():
                         if len([one for one in heard if getattr(one, "uri", None) == uri]) == 1 and len(heard) >= 2:
                             break
         assert all(getattr(event, "uri", uri) == uri for event in heard)
+
+
+OTHER = """
+import sys
+from botwire import Memory
+memory = Memory(url=sys.argv[1])
+memory.set("unasked", 1)
+memory.set("k", 1)
+memory.set("k", 2)
+"""
+
+
+async def test_a_subscriber_hears_of_what_another_process_changed(url: str):
+    async with tools(url, "2026-07-28") as server:
+        uri, index = uri_of("default", "k"), index_of("default")
+        heard: list[Any] = []
+        async with server.client.listen(resources_list_changed=True, resource_subscriptions=[uri, index]) as events:
+            await anyio.run_process([sys.executable, "-c", OTHER, url])
+            with anyio.fail_after(30):
+                async for event in events:
+                    heard.append(event)
+                    if {getattr(event, "uri", "list") for event in heard} == {uri, index, "list"}:
+                        break
+        assert len(heard) < 20
+
+
+async def test_a_write_of_this_server_is_told_of_once():
+    """The store tells of it too, but it was told of already."""
+    async with tools("memory://", "2026-07-28") as server:
+        uris = [uri_of("default", key) for key in ("k", "end")]
+        heard: list[Any] = []
+        async with server.client.listen(resource_subscriptions=uris) as events:
+            for value in range(3):
+                await server.call("memory_set", key="k", value=value)
+                await anyio.sleep(0.05)
+            await server.call("memory_set", key="end", value=1)
+            with anyio.fail_after(30):
+                async for event in events:
+                    heard.append(event.uri)
+                    if event.uri == uris[1]:
+                        break
+        assert heard.count(uris[0]) <= 3
+
+
+async def test_nothing_is_watched_once_nobody_listens(sqlite_url: str):
+    async with tools(sqlite_url, "2026-07-28") as server:
+        async with server.client.listen(resources_list_changed=True):
+            assert any(task.name == "botwire-mcp-watch" for task in anyio.get_running_tasks())
+        with anyio.fail_after(30):
+            while any(task.name == "botwire-mcp-watch" for task in anyio.get_running_tasks()):  # noqa: ASYNC110 - the SDK tells of it by nothing
+                await anyio.sleep(0.01)

@@ -127,6 +127,16 @@ def test_a_subscriber_of_the_older_protocol_is_told_of_changes(store: tuple[str,
         assert server.call("memory_set", key="k", value=2)["version"] == 2
 
 
+def test_a_subscriber_of_the_older_protocol_is_told_of_what_another_process_changed(store: tuple[str, str]):
+    with Lines(*store) as server:
+        assert "result" in server.ask("resources/subscribe", {"uri": "memory://default/k"})
+        with Memory(url=f"sqlite://{store[1]}") as memory:
+            memory.set("other", 1)
+            memory.set("k", 1)
+        message = server.receive()
+        assert (message["method"], message["params"]["uri"]) == ("notifications/resources/updated", "memory://default/k")
+
+
 @pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_tools_are_listed_within_three_seconds_of_the_start(store: tuple[str, str]):

@@ -1,4 +1,4 @@
-"""One of several processes that write through a memory server of their own: ``writer.py FILE NAME``, told on standard input what to do."""
+"""One of several processes that write through a memory server of their own: ``writer.py URL NAME``, told on standard input what to do."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def say(server: Lines, name: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    file, name = sys.argv[1:]
-    with Lines("--store", file) as server:
+    url, name = sys.argv[1:]
+    with Lines("--store", url) as server:
         print("ready", flush=True)
         for line in sys.stdin:
             what, times = line.split()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botwire.stores._protocol import Batch
@@ -34,9 +34,21 @@ class StoreMethods:
         """See ``Store.scan_keys``."""
         return self._call("scan_keys", namespace, prefix, after, limit)
 
+    def scan_stamps(self, namespace: str, prefix: str, after: str | None, limit: int) -> Any:
+        """See ``Store.scan_stamps``."""
+        return self._call("scan_stamps", namespace, prefix, after, limit)
+
     def count(self, namespace: str, prefix: str = "") -> Any:
         """See ``Store.count``."""
         return self._call("count", namespace, prefix)
+
+    def delete_namespace(self, namespace: str) -> Any:
+        """Remove all that is kept of a namespace: entries, sessions, remembered requests, meters. A ``Gone``."""
+        return self._call("delete_namespace", namespace)
+
+    def usage(self, namespace: str) -> Any:
+        """See ``Store.usage``."""
+        return self._call("usage", namespace)
 
     def namespaces(self, after: str | None, limit: int) -> Any:
         """See ``Store.namespaces``."""
@@ -67,6 +79,10 @@ class StoreMethods:
     def search_log(self, namespace: str, words: Sequence[str], limit: int, session: str | None = None, agent: str | None = None) -> Any:
         """See ``Store.search_log``."""
         return self._call("search_log", namespace, words, limit, session, agent)
+
+    def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+        """Call a route of the server that is no store's, such as ``/admin/tokens``: its answer, or None if it is 404."""
+        return self._call("ask", method, path, document)
 
     def check(self) -> Any:
         """See ``Store.check``."""

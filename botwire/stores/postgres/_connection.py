@@ -1,0 +1,219 @@
+"""Connections that keep to a deadline, and that remember a warning which came with a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+from collections.abc import Callable, Generator
+from time import monotonic
+from typing import Any, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.errors import Diagnostic
+from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.types.numeric import Int8Dumper
+
+from botwire.stores.postgres._errors import Late, Unreplicated
+from botwire.stores.postgres._script import Query, Rows
+
+T = TypeVar("T")
+
+GRACE = 2.0
+"""Seconds within which a server that is asked to cancel a statement answers; without an answer the connection is given up."""
+INTERVAL = 0.1
+"""Seconds after which whoever waits looks whether the time is up."""
+PREPARE_AFTER = 2
+"""How often a statement is sent before the server keeps its plan."""
+
+
+def in_time(wait: Generator[Any, Any, T], until: float) -> Generator[Any, Any, T]:
+    """What the driver waits for, until a time of the monotonic clock.
+
+    Raises:
+        Late: after that; the driver's generator can be waited for once more.
+    """
+    try:
+        wanted = next(wait)
+        while True:
+            ready = yield wanted
+            if not ready and monotonic() >= until:
+                raise Late
+            wanted = wait.send(ready)
+    except StopIteration as stop:
+        return stop.value
+
+
+class _Watched:
+    """What both kinds of connection have in common."""
+
+    until = float("inf")
+    """When a call must be over, by the monotonic clock."""
+    direct: bool | None = None
+    """Whether the server is at the other end itself, rather than a pooler that deals out its connections; None: not known yet."""
+    warning: str | None = None
+    """What the server said while it committed, if that makes the commit doubtful."""
+    _cursor: Any = None
+    """For single statements: to make a cursor takes a third as long as to have it execute one."""
+
+    def watch(self: Any) -> None:
+        """Begin to look at notices."""
+        self.add_notice_handler(self._notice)
+        self.adapters.register_dumper(int, Int8Dumper)  # else each size of a number is another statement
+
+    def _notice(self, notice: Diagnostic) -> None:
+        severity = notice.severity_nonlocalized or notice.severity
+        if severity == "WARNING" and notice.sqlstate in ("01000", "57P01"):
+            # "canceling wait for synchronous replication", which the server says in its own language and calls a success
+            self.warning = f"{notice.message_primary}"
+
+    def _own_cursor(self: Any) -> Any:
+        if self._cursor is None:
+            self._cursor = self.cursor()
+        return self._cursor
+
+    def begin(self, until: float) -> None:
+        """A call begins."""
+        self.until, self.warning = until, None
+
+    def check_warning(self) -> None:
+        """Raise ``Unreplicated`` if a commit was answered with a warning."""
+        if self.warning is not None:
+            raise Unreplicated(self.warning)
+
+    def is_stale(self: Any) -> bool:
+        """Whether an idle connection has something to say, which can only be its end; asked of the kernel, not of the server."""
+        if self.closed or self.pgconn.status != ConnStatus.OK:
+            return True
+        probe = select.poll()
+        probe.register(self.pgconn.socket, select.POLLIN)
+        return bool(probe.poll(0))
+
+    def is_idle(self: Any) -> bool:
+        """Whether no transaction is open."""
+        return bool(self.pgconn.transaction_status == TransactionStatus.IDLE)
+
+    def learn(self: Any, pid: int) -> bool:
+        """Whether the server is at the other end itself: a pooler makes up the process number that it tells its clients."""
+        self.direct = self.pgconn.backend_pid == pid
+        # A statement that was prepared on one of a pooler's connections is unknown on the next.
+        self.prepare_threshold = PREPARE_AFTER if self.direct else None
+        return bool(self.direct)
+
+
+WHO = Query("SELECT pg_backend_pid()")
+SETTINGS = Query(
+    "SELECT set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),"
+    " set_config('idle_in_transaction_session_timeout', '10s', false)"
+)
+"""For a connection that is all ours.
+
+A page is read in the order of its index; a planner that takes a large namespace for a small one, by what it knows of all, would
+rather fetch and sort the whole of it. And a process that is stopped in the middle of a transaction, or a machine that is cut off,
+does not keep its locks: others would wait for them until the system gives up the connection, which takes hours.
+"""
+
+
+def _has_rows(cursor: Any) -> bool:
+    """Whether a statement answers with rows; ``cursor.description`` would say so too, and look up the type of each column."""
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
+
+
+class SyncConnection(_Watched, Connection[Any]):
+    """A connection for threads."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, report: Callable[[BaseException | None], None], **options: Any) -> Self:
+        """Connect; ``report`` is told how that went, which the pool keeps to itself."""
+        try:
+            connection = super().connect(conninfo, **options)
+        except BaseException as error:
+            report(error)
+            raise
+        report(None)
+        connection.watch()
+        return connection
+
+    def wait(self, gen: Any, interval: float = INTERVAL, **options: Any) -> Any:
+        """Wait as the driver does, but not for ever; see ``in_time``."""
+        try:
+            return super().wait(in_time(gen, self.until), min(interval, INTERVAL), **options)
+        except Late:
+            self._give_up_waiting()
+            try:
+                return super().wait(in_time(gen, monotonic() + GRACE), min(interval, INTERVAL), **options)
+            except Late:
+                self.pgconn.finish()
+                raise
+
+    def _give_up_waiting(self) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):  # then no answer will come either
+            self.cancel_safe(timeout=GRACE)
+
+    def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
+        """The rows of some statements, all sent at once."""
+        if len(queries) == 1:
+            cursor = self._own_cursor()
+            cursor.execute(*queries[0])
+            return [cursor.fetchall() if _has_rows(cursor) else []]
+        with self.pipeline():
+            cursors = [self.execute(*query) for query in queries]
+        return [cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
+
+
+@contextlib.contextmanager
+def ending() -> Generator[None]:
+    """For what a pool's worker does to connect: a cancellation ends the worker.
+
+    The pool takes it for a failure to connect, and its worker would go on; a loop that ends waits for that for ever.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        if (worker := asyncio.current_task()) is not None:
+            asyncio.get_running_loop().call_soon(worker.cancel)
+        raise
+
+
+class LoopConnection(_Watched, AsyncConnection[Any]):
+    """A connection for an event loop, made by a pool."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, report: Callable[[BaseException | None], None], **options: Any) -> Self:
+        """Connect; ``report`` is told how that went, which the pool keeps to itself."""
+        try:
+            with ending():
+                connection = await super().connect(conninfo, **options)
+        except BaseException as error:
+            report(error)
+            raise
+        report(None)
+        connection.watch()
+        return connection
+
+    async def wait(self, gen: Any, interval: float = INTERVAL, **options: Any) -> Any:
+        """Wait as the driver does, but not for ever; see ``in_time``."""
+        try:
+            return await super().wait(in_time(gen, self.until), min(interval, INTERVAL), **options)
+        except Late:
+            await self._give_up_waiting()
+            try:
+                return await super().wait(in_time(gen, monotonic() + GRACE), min(interval, INTERVAL), **options)
+            except Late:
+                self.pgconn.finish()
+                raise
+
+    async def _give_up_waiting(self) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):  # then no answer will come either
+            await self.cancel_safe(timeout=GRACE)
+
+    async def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
+        """The rows of some statements, all sent at once."""
+        if len(queries) == 1:
+            cursor = self._own_cursor()
+            await cursor.execute(*queries[0])
+            return [await cursor.fetchall() if _has_rows(cursor) else []]
+        async with self.pipeline():
+            cursors = [await self.execute(*query) for query in queries]
+        return [await cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
