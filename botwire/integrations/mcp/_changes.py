@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 import anyio
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent
@@ -15,7 +16,16 @@ from botwire.integrations.mcp._watching import Watching
 Listener = Callable[[ServerEvent], None]
 
 MOST_TOLD = 1_000
-"""Writes of this process that are remembered until the store tells of them too."""
+"""Changes that are remembered until they are told of from the other side too."""
+
+
+class Told(NamedTuple):
+    """What was told last of an entry."""
+
+    version: int | None
+    """None if it was removed."""
+    by_store: bool
+    """Or else by the call of this process that wrote it."""
 
 
 class Changes:
@@ -31,7 +41,7 @@ class Changes:
     def __init__(self, sees: Callable[[], Callable[[str], bool]], memory_of: Callable[[str], Awaitable[AsyncMemory]]) -> None:
         self._sees = sees
         self._watching = Watching(memory_of, self._seen)
-        self._told: dict[tuple[str, str], int | None] = {}  # by namespace and key: the version, None for none
+        self._told: dict[tuple[str, str], Told] = {}  # by namespace and key
         self._listeners: dict[object, tuple[Listener, Callable[[str], bool]]] = {}
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -56,19 +66,25 @@ class Changes:
     async def entry(self, namespace: str, key: str, version: int | None) -> None:
         """A call wrote an entry, which is now at this version; None if it removed it."""
         if self._listeners:
-            if self._watching.watches(namespace):
-                self._told.pop((namespace, key), None)
-                self._told[namespace, key] = version
-                while len(self._told) > MOST_TOLD:
-                    del self._told[next(iter(self._told))]
-            self._tell_entry(namespace, key, listed=version in (1, None))
+            if not self._watching.watches(namespace) or self._is_news(namespace, key, Told(version, by_store=False)):
+                self._tell_entry(namespace, key, listed=version in (1, None))
             await anyio.lowlevel.checkpoint()  # so that streams are drained between events
 
     def _seen(self, namespace: str, change: EntryChange, listed: bool) -> None:
-        """The store tells of a change, by whomever; what was told already is not told again."""
+        """The store tells of a change, by whomever; what the call that made it has told is not told again."""
         version = None if change.entry is None else change.entry.version
-        if self._told.pop((namespace, change.key), 0) != version:
+        if self._is_news(namespace, change.key, Told(version, by_store=True)):
             self._tell_entry(namespace, change.key, listed)
+
+    def _is_news(self, namespace: str, key: str, now: Told) -> bool:
+        """Of a write of this process both the call and the store tell, in either order: whether this is the first to."""
+        before = self._told.pop((namespace, key), None)
+        if before == Told(now.version, not now.by_store):
+            return False
+        self._told[namespace, key] = now
+        while len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return True
 
     def _tell_entry(self, namespace: str, key: str, listed: bool) -> None:
         self._tell(namespace, ResourceUpdated(uri_of(namespace, key)))

@@ -9,10 +9,12 @@ from typing import Any
 import anyio
 import pytest
 from inside import tools
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference
 
-from botwire import Memory
+from botwire import AsyncMemory, Memory
+from botwire.integrations.mcp._changes import Changes
 from botwire.integrations.mcp._uris import index_of, place_of, uri_of
 
 pytestmark = pytest.mark.anyio
@@ -177,6 +179,40 @@ async def test_a_write_of_this_server_is_told_of_once():
                     if event.uri == uris[1]:
                         break
         assert heard.count(uris[0]) <= 3
+
+
+async def test_a_write_of_which_the_store_tells_before_the_call_does_is_told_of_once(url: str):
+    """Over HTTP the store's own watch may be quicker than the task of the call that wrote."""
+    told: list[ServerEvent] = []
+    another = anyio.Event()
+
+    def listener(event: ServerEvent) -> None:
+        told.append(event)
+        if getattr(event, "uri", None) == uri_of("default", "other"):
+            another.set()
+
+    async with AsyncMemory("default", url=url) as memory:
+
+        async def memory_of(_namespace: str) -> AsyncMemory:
+            return memory
+
+        changes = Changes(lambda: lambda _: True, memory_of)
+        end, release = changes.subscribe(listener), await changes.hold({"default"})
+        with anyio.fail_after(30):
+            await memory.set("k", 1)
+            await memory.set("k", 2)
+            await memory.delete("k")
+            await memory.set("other", 1)
+            await another.wait()
+            before = list(told)
+            await changes.entry("default", "k", None)
+            await changes.entry("default", "other", 1)
+        assert ResourceUpdated(uri_of("default", "k")) in before
+        assert told == before
+        await changes.entry("default", "other", 2)
+        assert told == [*before, ResourceUpdated(uri_of("default", "other"))], "only what was told already is not told again"
+        release()
+        end()
 
 
 async def test_nothing_is_watched_once_nobody_listens(sqlite_url: str):
