@@ -306,6 +306,29 @@ def test_a_file_that_another_makes_at_the_moment_of_reading_is_read(tmp_path, mo
         assert _opening.Connection is real, "the file was looked at first: nothing was tested"
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_file_that_another_makes_between_two_looks_for_it_is_no_error(tmp_path, monkeypatch, look):
+    url = f"sqlite://{tmp_path}/memory.db"
+    real, looks = _opening.identity_of, []
+
+    def made_after(path):
+        found = real(path)
+        looks.append(found)
+        if len(looks) == look:
+            with monkeypatch.context() as others:
+                others.setattr(_opening, "identity_of", real)
+                with contextlib.closing(SQLiteStore(url)) as other:
+                    assert other.write([Batch("n", (Set("k", "1"),))]) == [[1]]
+        return found
+
+    with contextlib.closing(SQLiteStore(url)) as store:
+        assert store.get("n", "k") is None
+        monkeypatch.setattr(_opening, "identity_of", made_after)
+        row = store.get("n", "k")  # so soon that it is not looked again whether there is a file
+        assert row is None or row.value == "1"
+        assert looks[:look] == [None] * look, "the file was there before: nothing was tested"
+
+
 def test_the_files_are_their_owners_alone(tmp_path, open_at):
     path = tmp_path / "new folder" / "memory.db"
     store = open_at(path)

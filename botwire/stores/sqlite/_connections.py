@@ -16,6 +16,7 @@ from botwire.stores.sqlite._errors import from_apsw
 from botwire.stores.sqlite._filelock import FileLock
 from botwire.stores.sqlite._opening import (
     RAM,
+    Absent,
     Connection,
     Identity,
     Opening,
@@ -199,9 +200,9 @@ class Connections:
             self._refuse_if_closed()
             try:
                 connection = self._opening.open(_READ)
+            except Absent:
+                return None
             except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
-                if identity_of(self.path) is None:
-                    return None
                 connection = self._opening.open_immutable(error)  # good for one read
             else:
                 if not self._idle and self._identity is None:

@@ -34,6 +34,10 @@ class Identity(NamedTuple):
     log: tuple[int, int] | None
 
 
+class Absent(apsw.CantOpenError):
+    """There was no file when this was raised. Another look could find one that a writer has made since."""
+
+
 class Connection(apsw.Connection):
     """A connection that knows to which files it is, with which idle ones it belongs, and what it was last asked for changes."""
 
@@ -84,6 +88,7 @@ class Opening(NamedTuple):
             patience: how to wait for locks; without it, for the timeout at most.
 
         Raises:
+            Absent: if there is no file.
             apsw.CantOpenError, apsw.ReadOnlyError: if the file, or one that SQLite keeps beside it, cannot be opened.
             BotWireError: if it is no SQLite file, or damaged, or cannot be used now.
         """
@@ -95,8 +100,10 @@ class Opening(NamedTuple):
             except BaseException:
                 connection.give_up()
                 raise
-        except (apsw.CantOpenError, apsw.ReadOnlyError):
-            if before is not None or identity_of(self.path) is None:
+        except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
+            if identity_of(self.path) is None:
+                raise Absent(str(error)) from error
+            if before is not None:
                 raise
             return self.open(flags, patience)  # the file was made at this moment, by another writer
         except apsw.Error as error:
