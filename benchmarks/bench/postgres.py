@@ -12,11 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from bench.crowd import WRITERS, processes
 from bench.measure import Samples, Side, interleave, per_call
 from bench.settings import Settings
 from bench.table import Row, absent, rate_text, time_text
@@ -27,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from engines.postgres import Postgres
 
 NAME = "postgres"
-WRITERS = 16
 BODY = '{"role":"user","content":"' + "please book the table for four at seven, by the window " * 3 + '"}'
 
 
@@ -103,7 +104,28 @@ def _writers(settings: Settings, server: Postgres, store: PostgresStore) -> Iter
     assert head.info.head == head.info.count
     for connection in connections:
         connection.close()
+    yield from _writing_processes(settings, server)
     server.execute("DROP TABLE bare")
+
+
+def _writing_processes(settings: Settings, server: Postgres) -> Iterator[Row]:
+    each, rounds = settings.size(60, 10), settings.rounds(12)
+    for sessions, what in ((1, "1 session"), (1_000, "1,000 sessions")):
+        sides: dict[str, Side] = {
+            side: lambda side=side, sessions=sessions: processes(partial(_writer, side, server.url(), sessions), each)
+            for side in ("processes", "bare")
+        }
+        samples = interleave(sides, rounds)
+        yield _rate(samples, f"{WRITERS} processes append to {what}", "processes", "a bare INSERT of the bytes by each", 2.0)
+
+
+def _writer(side: str, url: str, sessions: int) -> tuple[Callable[[int], object], Callable[[], object]]:
+    """What one writing process calls for its n-th message, and what closes it."""
+    if side == "processes":
+        store = PostgresStore(url)
+        return (lambda number: _append(store, f"p{number % sessions}")), store.close
+    connection = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+    return (lambda _number: connection.execute("INSERT INTO bare (body) VALUES (%s)", (BODY,))), connection.close
 
 
 def _rate(samples: Samples, what: str, side: str, against: str, most: float) -> Row:

