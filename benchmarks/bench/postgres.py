@@ -108,15 +108,25 @@ def _writers(settings: Settings, server: Postgres, store: PostgresStore) -> Iter
     server.execute("DROP TABLE bare")
 
 
+LEAST = """WITH head AS (UPDATE bare_head SET seq = seq + 1 WHERE session = %s RETURNING session, seq)
+INSERT INTO bare_message (session, seq, body) SELECT session, seq, %s FROM head"""
+"""The least that numbers messages without gaps. Whoever wants the next number waits until the one before is on the disk."""
+
+
 def _writing_processes(settings: Settings, server: Postgres) -> Iterator[Row]:
+    server.execute("CREATE TABLE bare_head (session int PRIMARY KEY, seq bigint NOT NULL)")
+    server.execute("CREATE TABLE bare_message (session int, seq bigint, body text NOT NULL, PRIMARY KEY (session, seq))")
+    server.execute("INSERT INTO bare_head SELECT session, 0 FROM generate_series(0, 999) AS session")
     each, rounds = settings.size(60, 10), settings.rounds(12)
     for sessions, what in ((1, "1 session"), (1_000, "1,000 sessions")):
         sides: dict[str, Side] = {
             side: lambda side=side, sessions=sessions: processes(partial(_writer, side, server.url(), sessions), each)
-            for side in ("processes", "bare")
+            for side in ("processes", "least", "bare")
         }
         samples = interleave(sides, rounds)
-        yield _rate(samples, f"{WRITERS} processes append to {what}", "processes", "a bare INSERT of the bytes by each", 2.0)
+        against = "a bare INSERT of the bytes by each"
+        yield _rate(samples, f"{WRITERS} processes append to {what}", "processes", against, 2.0)
+        yield _rate(samples, f"the least statements in place of {WRITERS} processes' appends to {what}", "least", against, None)
 
 
 def _writer(side: str, url: str, sessions: int) -> tuple[Callable[[int], object], Callable[[], object]]:
@@ -125,12 +135,16 @@ def _writer(side: str, url: str, sessions: int) -> tuple[Callable[[int], object]
         store = PostgresStore(url)
         return (lambda number: _append(store, f"p{number % sessions}")), store.close
     connection = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+    if side == "least":
+        return (lambda number: connection.execute(LEAST, (number % sessions, BODY))), connection.close
     return (lambda _number: connection.execute("INSERT INTO bare (body) VALUES (%s)", (BODY,))), connection.close
 
 
-def _rate(samples: Samples, what: str, side: str, against: str, most: float) -> Row:
+def _rate(samples: Samples, what: str, side: str, against: str, most: float | None) -> Row:
     ratio = samples.ratio(side, "bare")
     figures = rate_text(1 / samples.median(side)), rate_text(1 / samples.median("bare"))
+    if most is None:
+        return Row(NAME, what, figures[0], against, figures[1], ratio, load=samples.load)
     return Row(NAME, what, figures[0], against, figures[1], ratio, f"{most}x the time", ratio.median <= most, samples.load)
 
 
