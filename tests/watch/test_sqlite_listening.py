@@ -18,7 +18,7 @@ import pytest
 
 from botwire import AsyncMemory, Closed, Memory, StoreCorrupt
 from botwire.stores import Heard, open_store
-from botwire.stores.sqlite import SQLiteStore
+from botwire.stores.sqlite import SQLiteStore, _connections
 
 PATIENCE = 30.0
 WRITER = """
@@ -114,6 +114,35 @@ def test_a_file_that_is_removed_and_one_put_in_its_place_are_noticed(path, tmp_p
             Path(f"{path}{ending}").unlink(missing_ok=True)
         change = next(changes)
         assert (change.key, change.deleted) == ("new", True)
+
+
+def test_a_writer_does_not_wait_for_who_looks_for_changes_and_waits_for_it(path, tmp_path, store, monkeypatch):
+    """The poller finds another file, and asks for the file lock to change over, which a writer has just taken."""
+    looking, written = threading.Event(), threading.Event()
+
+    class Late(_connections.Alone):
+        def __enter__(self) -> None:
+            if threading.current_thread().name == "botwire-poller":
+                looking.set()
+                assert written.wait(PATIENCE)
+            super().__enter__()
+
+    memory, other = Memory("n", store=store), tmp_path / "other.db"
+    memory.set("k", 1)
+    with memory.watch() as changes:
+        monkeypatch.setattr(_connections, "Alone", Late)
+        with Memory("n", url=f"sqlite://{other}") as another:
+            another.set("k", 2)
+        other.replace(path)
+        assert looking.wait(PATIENCE)
+        writer = threading.Thread(target=memory.set, args=("k", 3))
+        writer.start()
+        writer.join(PATIENCE / 3)
+        is_through = not writer.is_alive()
+        written.set()
+        writer.join(PATIENCE)
+        assert is_through
+        assert next(change for change in changes if change.entry.value == 3).key == "k"
 
 
 def test_one_thread_polls_for_all_and_none_when_nobody_listens(store):

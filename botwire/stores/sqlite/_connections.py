@@ -42,7 +42,8 @@ class Connections:
     """One writing connection and a few reading ones, of one process, to one file.
 
     The writing one is used by one thread at a time, which holds the file lock; readers are taken and put back,
-    without a lock where one is idle. Who needs both the file lock and the mutex takes the file lock first.
+    without a lock where one is idle. Who needs both the file lock and a mutex, this one's or that which goes with
+    writing, takes the file lock first.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -255,8 +256,8 @@ class Connections:
 
     # ------------------------------------------------------------------------------- others' commits
 
-    def changed_by_others(self) -> bool:
-        """Whether anything but the writing connection may have committed since this was last asked.
+    def changed_for_writer(self) -> bool | None:
+        """Whether anything but the writing connection has committed since this was last asked; None if there is none to ask.
 
         ``PRAGMA data_version`` says so of each connection, so what each was last told is kept with it; one that was never
         asked says yes. The writing connection does not count its own commits, hence is asked where there is one. To be
@@ -267,9 +268,19 @@ class Connections:
         """
         with self._mutex:
             self._refuse_if_closed()
-            writer, identity = self._writer, identity_of(self.path)
-            if writer is not None and identity == writer.identity:
-                return self._changed_for(writer)
+            writer = self._writer
+            if writer is None or identity_of(self.path) != writer.identity:
+                return None
+            return self._changed_for(writer)
+
+    def changed_for_reader(self) -> bool:
+        """The same for a reading connection, to which every commit is another's.
+
+        To be called without that mutex: a reader that finds another file takes the file lock, which a writer takes first.
+
+        Raises:
+            BotWireError, apsw.Error: if the file cannot be read.
+        """
         reader = self.take_reader()
         there_before, self._was_there = self._was_there, reader is not None
         if reader is None:

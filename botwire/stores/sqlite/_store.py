@@ -183,7 +183,8 @@ class SQLiteStore:
     def _written_by_others(self) -> bool:
         """Whether anybody but this store may have written to the file since this was last asked."""
         with self._writer.mutex:
-            return self._connections.changed_by_others()
+            changed = self._connections.changed_for_writer()
+        return self._connections.changed_for_reader() if changed is None else changed
 
     def check(self) -> dict[str, Any]:
         """See ``Store.check``: integrity, versions, sizes."""
