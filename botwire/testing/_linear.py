@@ -16,15 +16,16 @@ in the search if there is an order at all (a shortest one has no call without an
 - None is taken that changes nothing, or that makes the number larger than any call needs which could be the next with an answer.
 - None is taken just before a reset without an answer, since the state is the initial one after that anyway.
 - An order that explains as many calls with an answer, up to the same state, with more of those without, is not followed.
-- An order is given up once a call needs a smaller number than there is, and no reset can come before it.
+- An order is given up once a call that can be next needs a smaller number than there is, and no reset can come before it; or if it
+  shows what is not there, and whoever wrote that has been placed already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from botwire.testing._models import MODELS, Model
+from botwire.testing._models import MODELS, Model, Observation
 from botwire.testing._unanswered import told
 
 
@@ -76,6 +77,7 @@ class _Search:
         self.all = (1 << len(calls)) - 1
         self.answered = sum(1 << number for number, call in enumerate(self.calls) if call.ended is not None)
         self.resets = sum(1 << number for number, call in enumerate(self.calls) if call.name == model.resets)
+        self.shown = [self._sources(call) for call in self.calls]
         self.tried: dict[tuple[int, Hashable], list[int]] = {}
         self.best = _Attempt(0, model.initial, answered=True)
 
@@ -109,7 +111,8 @@ class _Search:
         placed, state, _ = so_far
         window = self._window(placed)
         answered = [number for number in window if self.answered >> number & 1]
-        if any(self._is_too_late_for(number, so_far) for number in answered):
+        held = self.model.holds(state)
+        if any(self._is_too_late_for(number, so_far) or self._shows_what_is_gone(number, placed, held) for number in answered):
             return
         steps = [(number, self.model.step(state, self.calls[number])) for number in answered]
         for number, after in steps:
@@ -154,6 +157,19 @@ class _Search:
             return False
         resets = self.resets & ~so_far.placed
         return not resets or self.calls[(resets & -resets).bit_length() - 1].began > ended
+
+    def _sources(self, call: Call) -> list[tuple[Observation, int]]:
+        """What an answer shows, each with those calls before its end that may have written it."""
+        if call.ended is None:
+            return []
+        return [(shown, self._writers_of(shown[1], call.ended)) for shown in self.model.shows(call)]
+
+    def _writers_of(self, text: str, until: int) -> int:
+        writers = (number for number, call in enumerate(self.calls) if call.began <= until and text in self.model.writes(call))
+        return sum(1 << number for number in writers)
+
+    def _shows_what_is_gone(self, number: int, placed: int, held: Collection[Observation]) -> bool:
+        return any(not writers & ~placed and shown not in held for shown, writers in self.shown[number])
 
     def report(self) -> str:
         """The longest explanation found, and the calls at its end that fit nowhere."""

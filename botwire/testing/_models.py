@@ -6,7 +6,7 @@ are plain JSON, so that a history can be written down by one process and checked
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Model(NamedTuple):
     """The answer to a write of so many things, the first of which got that number."""
     shows: Callable[[Call], list[Observation]]
     """What of things written an answer shows."""
+    holds: Callable[[Any], Collection[Observation]]
+    """What a state holds of what can be shown."""
     needs: Callable[[Call], int | None]
     """The only number of the state in which the call is answered so; None if that cannot be said."""
     resets: str
@@ -138,14 +140,33 @@ def _log_needs(call: Call) -> int | None:
 
 
 def _observations(shown: list[Any]) -> list[Observation]:
-    return [
-        (number, text)
-        for number, text in (one for one in shown if isinstance(one, list))
-        if isinstance(number, int) and isinstance(text, str)
-    ]
+    found: list[Observation] = []
+    for one in shown:
+        match one:
+            case [int(number), str(text)]:
+                found.append((number, text))
+            case _:  # no message, no entry, or a store that answers nonsense: then no step gives that answer
+                pass
+    return found
+
+
+def _entry_holds(state: Entry) -> Collection[Observation]:
+    return (state,)
+
+
+def _log_holds(state: Log) -> Collection[Observation]:
+    return frozenset(state[1])
+
+
+def _entry_acknowledges(first: int, _: int) -> int:
+    return first
+
+
+def _log_acknowledges(first: int, size: int) -> list[int]:
+    return [*range(first, first + size)]
 
 
 MODELS: dict[str, Model] = {
-    "entry": Model((0, None), entry_step, _entry_writes, lambda first, _: first, _entry_shows, _entry_needs, "delete"),
-    "session": Model((0, ()), log_step, _log_writes, lambda first, size: [*range(first, first + size)], _log_shows, _log_needs, "clear"),
+    "entry": Model((0, None), entry_step, _entry_writes, _entry_acknowledges, _entry_shows, _entry_holds, _entry_needs, "delete"),
+    "session": Model((0, ()), log_step, _log_writes, _log_acknowledges, _log_shows, _log_holds, _log_needs, "clear"),
 }
