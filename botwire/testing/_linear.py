@@ -6,9 +6,9 @@ moment between its beginning and its end. The search is Wing's and Gong's, with 
 history is linearizable if those of its parts are.
 
 A call without an answer may have happened at any time since it began, or never. Such calls have no end, so that a server that dies
-under load leaves dozens which could come next at every step for the rest of the history: with 12 of them
-the plain search tried 2,000,000 steps in vain. Hence what ``_unanswered`` finds out about them beforehand, and these rules, each of which leaves at least one shortest order
-in the search if there is an order at all (a shortest one has no call without an answer that could be left out):
+under load leaves dozens which could come next at every step for the rest of the history: with 12 of them the plain search tried
+2,000,000 steps in vain. Hence what ``_unanswered`` finds out about them beforehand, and these rules, each of which leaves at least one
+shortest order in the search if there is an order at all (a shortest one has no call without an answer that could be left out):
 
 - Calls with an answer come first; one that changes nothing comes at once, since with that answer it changes nothing anywhere, and what
   could come before it can follow it. Not so a reset: it may change nothing here and be needed later.
