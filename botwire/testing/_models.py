@@ -6,11 +6,35 @@ are plain JSON, so that a history can be written down by one process and checked
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from botwire.testing._linear import Call
+
+Observation = tuple[int, str]
+"""A text that an answer shows, and the number with it: the version, or the message's number."""
+
+
+class Model(NamedTuple):
+    """One kind of thing that clients call. The first part of its state is its number: the version, or the last number given out."""
+
+    initial: Any
+    step: Callable[[Any, Call], Any]
+    """The state after a call, or None if in that state the call would have been answered otherwise."""
+    writes: Callable[[Call], tuple[Any, ...]]
+    """What a call writes: the first of its arguments."""
+    acknowledges: Callable[[int, int], Any]
+    """The answer to a write of so many things, the first of which got that number."""
+    shows: Callable[[Call], list[Observation]]
+    """What of things written an answer shows."""
+    holds: Callable[[Any], Collection[Observation]]
+    """What a state holds of what can be shown."""
+    needs: Callable[[Call], int | None]
+    """The only number of the state in which the call is answered so; None if that cannot be said."""
+    resets: str
+    """The call after which the state is the initial one, whatever it was. No other call makes the number smaller."""
+
 
 Entry = tuple[int, Any]
 """Version and value; version 0: there is no such entry."""
@@ -42,6 +66,26 @@ def _delete(state: Entry) -> tuple[Entry, Any]:
 _ENTRY_CALLS: dict[str, Callable[..., tuple[Entry, Any]]] = {"get": _get, "set": _set, "delete": _delete}
 
 
+def _entry_writes(call: Call) -> tuple[Any, ...]:
+    return call.arguments[:1] if call.name == "set" else ()
+
+
+def _entry_shows(call: Call) -> list[Observation]:
+    return _observations([call.answer]) if call.name == "get" else []
+
+
+def _entry_needs(call: Call) -> int | None:
+    match call.name, call.answer:
+        case ("get", None) | ("delete", False):
+            return 0
+        case ("get", [int(version), _]) | ("set", ["conflict", int(version)]):
+            return version
+        case "set", int(version):
+            return version - 1
+        case _:
+            return None
+
+
 def log_step(state: Log, call: Call) -> Log | None:
     """One call on a session."""
     after, answer = _LOG_CALLS[call.name](state, *call.arguments)
@@ -70,4 +114,59 @@ def _clear(state: Log) -> tuple[Log, Any]:
 
 _LOG_CALLS: dict[str, Callable[..., tuple[Log, Any]]] = {"append": _append, "read": _read, "pop": _pop, "clear": _clear}
 
-MODELS: dict[str, tuple[Any, Callable[[Any, Call], Any]]] = {"entry": ((0, None), entry_step), "session": ((0, ()), log_step)}
+
+def _log_writes(call: Call) -> tuple[Any, ...]:
+    return call.arguments if call.name == "append" else ()
+
+
+def _log_shows(call: Call) -> list[Observation]:
+    match call.name, call.answer:
+        case "pop", message:
+            return _observations([message])
+        case "read", [_, _, [*messages]]:
+            return _observations(messages)
+        case _:
+            return []
+
+
+def _log_needs(call: Call) -> int | None:
+    match call.name, call.answer:
+        case "append", [int(first), *_]:
+            return first - 1
+        case "read", [int(head), _, _]:
+            return head
+        case _:
+            return None
+
+
+def _observations(shown: list[Any]) -> list[Observation]:
+    found: list[Observation] = []
+    for one in shown:
+        match one:
+            case [int(number), str(text)]:
+                found.append((number, text))
+            case _:  # no message, no entry, or a store that answers nonsense: then no step gives that answer
+                pass
+    return found
+
+
+def _entry_holds(state: Entry) -> Collection[Observation]:
+    return (state,)
+
+
+def _log_holds(state: Log) -> Collection[Observation]:
+    return frozenset(state[1])
+
+
+def _entry_acknowledges(first: int, _: int) -> int:
+    return first
+
+
+def _log_acknowledges(first: int, size: int) -> list[int]:
+    return [*range(first, first + size)]
+
+
+MODELS: dict[str, Model] = {
+    "entry": Model((0, None), entry_step, _entry_writes, _entry_acknowledges, _entry_shows, _entry_holds, _entry_needs, "delete"),
+    "session": Model((0, ()), log_step, _log_writes, _log_acknowledges, _log_shows, _log_holds, _log_needs, "clear"),
+}
