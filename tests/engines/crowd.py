@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from botwire import Memory, StoreUnavailable
+
 SLICE = 0.4
 """Seconds after which the clients turn to other entries and sessions: what is checked together stays small."""
 
@@ -34,9 +36,13 @@ class Crowd:
         self.killed = 0
 
     def __enter__(self) -> Self:
-        self._running = [self._start() for _ in range(self._wanted)]
-        for process in self._running:
-            self._ready(process)
+        try:
+            self._running += [self._start() for _ in range(self._wanted)]
+            for process in self._running:
+                self._ready(process)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,11 +107,10 @@ def _close(process: subprocess.Popen[str]) -> None:
 
 
 def main(settings: dict[str, Any]) -> None:
-    from botwire import Memory
     from botwire.testing import Client
 
     memory = Memory("histories", url=settings["url"], timeout=settings["timeout"])
-    memory.count()  # loads the driver, and connects
+    _connect(memory)
     file = os.open(settings["file"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     stopping = threading.Event()
     failures: list[BaseException] = []
@@ -137,6 +142,20 @@ def main(settings: dict[str, Any]) -> None:
     memory.close()
     if failures:
         raise failures[0]
+
+
+def _connect(memory: Memory) -> None:
+    """Load the driver, and connect, which takes longer than a call may take later, and on a busy machine more so."""
+    patient_until = time.monotonic() + 30
+    while True:
+        try:
+            memory.count()
+        except StoreUnavailable:
+            if time.monotonic() > patient_until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 if __name__ == "__main__":
