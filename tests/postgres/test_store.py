@@ -406,6 +406,12 @@ def test_the_check_finds_a_session_that_lost_messages(store, server, database):
     assert "'s'" in found["problems"][0]
 
 
+def test_the_check_finds_messages_whose_session_is_gone(store, server, database):
+    store.write([Batch("ns", (Append("s", "", (BODY, BODY)),))])
+    server.execute("DELETE FROM botwire.log", database=database)
+    assert store.check()["problems"] == ["2 messages of 'ns' belong to no session"]
+
+
 def test_settings_that_endanger_data_are_named(store):
     store.get("ns", "k")
     figures = store.check()

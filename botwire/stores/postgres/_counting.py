@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from botwire.stores._protocol import Cap
-from botwire.stores.postgres._script import BEGIN, COMMIT, Query, Rows, Script, Trip
+from botwire.stores.postgres._script import BEGIN, COMMIT, ROW_BY_ROW, Query, Rows, Script, Trip
 
 
 class Held(NamedTuple):
@@ -130,7 +130,7 @@ def tidy() -> Script[bool]:
     names = [name for (name,) in (yield Trip((Query(_CHANGED),)))[0]]
     if not names:
         return False
-    _, _, free = yield Trip((BEGIN, Query(_DROP, (names,)), Query(_LOCK_FREE, (names,))))
+    *_, free = yield Trip((BEGIN, ROW_BY_ROW, Query(_DROP, (names,)), Query(_LOCK_FREE, (names,))))
     answers = yield Trip((*(Query(f"{_ADDED_UP} SELECT count(*) FROM changes", (name,)) for (name,) in free), COMMIT))
     return any(rows[0][0] >= MOST for rows in answers[:-1])
 

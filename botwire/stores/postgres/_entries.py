@@ -82,10 +82,9 @@ _SETS_IF = {
     for sure in (False, True)
 }
 
-# A request id with it: $9 its name, $10 its lifetime, $11 its fingerprint. If it was used before, nothing happens.
-_SET_ONCE = f"""{_CLOCK}, done AS (
-    {_INSERT} WHERE NOT EXISTS (SELECT FROM @.request r WHERE r.namespace = $1 AND r.name = $9 AND r.expires_at > t.now)
-    {_ON_CONFLICT} RETURNING version, replaced), {_NOTED},
+# A request id with it: $9 its name, $10 its lifetime, $11 its fingerprint. If it was used before, the primary key refuses it, and so the
+# statement.
+_SET_ONCE = f"""{_CLOCK}, done AS ({_INSERT} {_ON_CONFLICT} RETURNING version, replaced), {_NOTED},
 kept AS (
     INSERT INTO @.request (namespace, name, expires_at, fingerprint, results)
     SELECT $1, $9, t.now + $10::int8, $11, '[' || version || ']' FROM done, t)
@@ -149,7 +148,7 @@ def set_once_work(namespace: str, operation: Set, moment: int | None, note: Note
     """An unconditional Set with a request id, given by name, lifetime and fingerprint."""
     key, value, _, ttl = operation
     shared = (namespace, key, moment, *note, value, None if ttl is KEEP else ttl, ttl is KEEP)
-    return Work([Query(_SET_ONCE, (*shared, *request))], _first_or_again)
+    return Work([Query(_SET_ONCE, (*shared, *request))], _first)
 
 
 def delete_work(namespace: str, operation: Delete, moment: int | None, note: Note) -> Work:
@@ -190,12 +189,6 @@ def change(namespace: str, operation: Change, moment: int | None, note: Note) ->
 
 
 def _first(answers: list[Rows]) -> Any:
-    return answers[-1][0][0]
-
-
-def _first_or_again(answers: list[Rows]) -> Any:
-    if not answers[-1]:
-        raise Again
     return answers[-1][0][0]
 
 

@@ -12,7 +12,7 @@ from botwire.stores._protocol import DayUsage, EntryHit, EntryRow, EntryStamp, L
 from botwire.stores._search import match_entry, match_message
 from botwire.stores.postgres._counting import WRONG
 from botwire.stores.postgres._entries import prefix_range
-from botwire.stores.postgres._logs import COLUMNS
+from botwire.stores.postgres._logs import COLUMNS, DEAD
 from botwire.stores.postgres._script import Query, Rows, Script, one
 
 T = TypeVar("T")
@@ -101,9 +101,10 @@ _NAMESPACES = f"""WITH RECURSIVE n (name) AS (
     SELECT least({_next("entry", '$1::text COLLATE "C"')}, {_next("log", '$1::text COLLATE "C"')})
     UNION ALL SELECT least({_next("entry", "n.name")}, {_next("log", "n.name")}) FROM n WHERE n.name IS NOT NULL)
 SELECT name FROM n WHERE name IS NOT NULL AND (
-    EXISTS (SELECT FROM @.entry e WHERE e.namespace = n.name AND {_alive(2, "e.")})
-    OR EXISTS (SELECT FROM @.log l WHERE l.namespace = n.name AND {_alive(2, "l.")}))
+    (SELECT true FROM @.entry e WHERE e.namespace = n.name AND {_alive(2, "e.")} LIMIT 1)
+    OR (SELECT true FROM @.log l WHERE l.namespace = n.name AND {_alive(2, "l.")} LIMIT 1))
 LIMIT $3"""
+# With EXISTS, the server may read a whole table to make a hash of the names that are in it.
 
 
 def usage(moment: int | None, namespace: str) -> Script[Usage]:
@@ -251,10 +252,12 @@ _CHECK = f"""SELECT (SELECT version FROM @.schema_version),
     (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = $2 AND c.relkind = 'r'),
     pg_is_in_recovery()"""
-# A log that counts other messages than it has, or has given out a number twice, was damaged by something else than botwire.
-_COUNTS = """SELECT l.namespace, l.session, l.agent, l.count, l.head, m.n, m.top FROM @.log l
+# A log that counts other messages than it has, or has given out a number twice, was damaged; one that is being removed has fewer.
+_COUNTS = f"""SELECT l.namespace, l.session, l.agent, l.count, l.head, m.n, m.top FROM @.log l
 LEFT JOIN LATERAL (SELECT count(*) AS n, max(seq) AS top FROM @.message m WHERE m.namespace = l.namespace AND m.log = l.id) m ON true
-WHERE l.count <> m.n OR m.top > l.head LIMIT 20"""
+WHERE (l.count <> m.n OR m.top > l.head) AND l.expires_at IS DISTINCT FROM {DEAD} LIMIT 20"""
+_LEFT_BEHIND = """SELECT m.namespace, count(*) FROM @.message m
+WHERE NOT EXISTS (SELECT FROM @.log l WHERE l.namespace = m.namespace AND l.id = m.log) GROUP BY 1 ORDER BY 1 LIMIT 20"""
 
 
 def check(schema: str) -> Script[dict[str, Any]]:
@@ -263,6 +266,8 @@ def check(schema: str) -> Script[dict[str, Any]]:
         f"session {session!r} of {namespace!r}, agent {agent!r}: says {number} messages up to {head}, has {there} up to {top}"
         for namespace, session, agent, number, head, there, top in (yield from one(Query(_COUNTS)))
     ]
+    left_behind = yield from one(Query(_LEFT_BEHIND))
+    problems += [f"{number} messages of {namespace!r} belong to no session" for namespace, number in left_behind]
     problems += [f"the usage of {namespace!r} is not what was counted" for (namespace,) in (yield from one(WRONG))]
     rows = {f"{table}_rows": number for table, number in zip(_TABLES, row[2:6], strict=True)}
     settings = {"settings": row[1], "standby": row[7], "schema": row[0], "bytes": row[6]}

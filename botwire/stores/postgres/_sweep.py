@@ -7,7 +7,8 @@ from time import monotonic
 
 from botwire.stores.postgres import _counting
 from botwire.stores.postgres._counting import noted
-from botwire.stores.postgres._script import BEGIN, COMMIT, Query, Script, Trip, now
+from botwire.stores.postgres._logs import DEAD
+from botwire.stores.postgres._script import BEGIN, COMMIT, ROW_BY_ROW, Query, Script, Trip, now
 
 logger = logging.getLogger("botwire")
 
@@ -34,8 +35,16 @@ _ENTRIES = noted(
 _BODIES = noted("(SELECT namespace, sum(size) AS size FROM gone GROUP BY namespace) g", size="-size", namespace="g.namespace")
 _SESSIONS = noted("gone", session="session", logs="-1", namespace="gone.namespace")
 
-_MESSAGES = f"""WITH t AS MATERIALIZED (SELECT {_NOW} AS now),
-dead AS (SELECT namespace, id FROM @.log, t WHERE expires_at <= t.now ORDER BY expires_at LIMIT {MOST} FOR UPDATE OF log SKIP LOCKED),
+# An append which began before a log expired, and comes later, finds it alive. So it is marked first, in a statement of its own: what
+# the next one sees is then all there is, and nobody adds to it any more, nor is half of it revived.
+_MARK = f"""WITH t AS MATERIALIZED (SELECT {_NOW} AS now), dead AS (
+UPDATE @.log SET expires_at = {DEAD} WHERE (namespace, session, agent) IN (
+    SELECT namespace, session, agent FROM @.log, t WHERE expires_at <= t.now AND expires_at <> {DEAD}
+    ORDER BY expires_at LIMIT {MOST} FOR UPDATE OF log SKIP LOCKED)
+RETURNING 1) SELECT count(*) FROM dead"""
+
+_MESSAGES = f"""WITH
+dead AS (SELECT namespace, id FROM @.log WHERE expires_at = {DEAD} LIMIT {MOST} FOR UPDATE SKIP LOCKED),
 chosen AS (SELECT m.namespace, m.log, m.seq FROM dead JOIN @.message m ON m.namespace = dead.namespace AND m.log = dead.id LIMIT {MOST}),
 gone AS (
     DELETE FROM @.message m USING chosen WHERE m.namespace = chosen.namespace AND m.log = chosen.log AND m.seq = chosen.seq
@@ -43,18 +52,17 @@ gone AS (
 SELECT count(*) FROM gone"""
 
 # A log goes when its last message has gone, which may take several sweeps.
-_LOGS = f"""WITH t AS MATERIALIZED (SELECT {_NOW} AS now), gone AS (
+_LOGS = f"""WITH gone AS (
 DELETE FROM @.log WHERE (namespace, session, agent) IN (
-    SELECT namespace, session, agent FROM @.log l, t
-    WHERE expires_at <= t.now AND NOT EXISTS (SELECT FROM @.message m WHERE m.namespace = l.namespace AND m.log = l.id)
-    ORDER BY expires_at LIMIT {MOST} FOR UPDATE OF l SKIP LOCKED)
+    SELECT namespace, session, agent FROM @.log l
+    WHERE expires_at = {DEAD} AND NOT EXISTS (SELECT FROM @.message m WHERE m.namespace = l.namespace AND m.log = l.id)
+    LIMIT {MOST} FOR UPDATE OF l SKIP LOCKED)
 RETURNING namespace, session), {_SESSIONS} SELECT count(*) FROM gone"""
 
-_TEXTS = [
+_TIMED = [
     _delete("entry", "namespace, key", "namespace, octet_length(value) AS size", f", {_ENTRIES}"),
     *(_delete(table, keys) for table, keys in _KEYS.items()),
-    _MESSAGES,
-    _LOGS,
+    _MARK,
 ]
 
 
@@ -83,7 +91,7 @@ class Sweeper:
 
     def sweep(self, moment: int | None) -> Script[bool]:
         """Remove some of what has expired; whether there may be more."""
-        queries = [Query(text, (moment,)) for text in _TEXTS]
-        answers = (yield Trip((BEGIN, *queries, COMMIT)))[1:-1]
+        queries = [*(Query(text, (moment,)) for text in _TIMED), Query(_MESSAGES), Query(_LOGS)]
+        answers = (yield Trip((BEGIN, ROW_BY_ROW, *queries, COMMIT)))[2:-1]
         more = yield from _counting.tidy()
         return more or any(rows[0][0] >= MOST for rows in answers)

@@ -25,7 +25,7 @@ RETURNING (SELECT now FROM t)"""
 
 # After a charge that did not fit, whose row stays locked. $1 namespace, $2 meter, $3 the time
 _USED = f"""WITH t AS MATERIALIZED (SELECT {now(3)} AS now)
-SELECT m.amount FROM @.meter m, t WHERE m.namespace = $1 AND m.name = $2 AND m.expires_at > t.now"""
+SELECT CASE WHEN m.expires_at > t.now THEN m.amount ELSE 0 END FROM @.meter m, t WHERE m.namespace = $1 AND m.name = $2"""
 
 _GROWS = (Set, Change, Restore, Append, SetLog, RestoreLog)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from botwire.stores.postgres._counting import noted
 from botwire.stores.postgres._notes import channel_of
-from botwire.stores.postgres._script import BEGIN, COMMIT, Query, Script, Trip
+from botwire.stores.postgres._script import BEGIN, COMMIT, ROW_BY_ROW, Query, Script, Trip
 
 ROWS = 2_000
 """Rows that one step removes."""
@@ -61,7 +61,7 @@ _TELL = "SELECT pg_notify($2, $3) FROM @.listener WHERE namespace = $1 LIMIT 1"
 
 def wipe(schema: str, namespace: str) -> Script[Wiped]:
     """Remove some of a namespace; once there is nothing more, what is remembered of requests, meters and counts."""
-    _, entries, logs = yield Trip((BEGIN, Query(_ENTRIES, (namespace,)), Query(_LOGS, (namespace,))))
+    *_, entries, logs = yield Trip((BEGIN, ROW_BY_ROW, Query(_ENTRIES, (namespace,)), Query(_LOGS, (namespace,))))
     if not entries[0][0] and not logs:
         return (yield from _forget(namespace))
     found = (namespace, [row[0] for row in logs])
