@@ -91,7 +91,8 @@ def store(open_store, url):
     return open_store(url + "?connections=1")
 
 
-def test_a_connection_that_knew_small_tables_reads_no_whole_one_later(store, server, database):
+@pytest.mark.parametrize("analyzed", ["once", "all the while", "at the end too"])
+def test_a_connection_that_knew_small_tables_reads_no_whole_one_later(store, server, database, analyzed):
     def rows_read():
         store._link.run(one(Query("SELECT pg_stat_force_next_flush()")), time.monotonic() + 10)
         text = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables WHERE schemaname = 'botwire'"
@@ -101,10 +102,14 @@ def test_a_connection_that_knew_small_tables_reads_no_whole_one_later(store, ser
     write(store, Set("k1", "1"), terms=CAPPED)
     server.execute("VACUUM ANALYZE", database=database)  # as the server does by itself: now it knows how small they are
     for n in range(USES):
+        if analyzed == "all the while":
+            server.execute("ANALYZE", database=database)
         for step in STEPS.values():
             step(store, n)
     for statement in LOAD:
         server.execute(statement, database=database)
+    if analyzed == "at the end too":
+        server.execute("ANALYZE", database=database)
     taken = {}
     for name, step in STEPS.items():
         before = rows_read()

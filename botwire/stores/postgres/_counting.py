@@ -32,11 +32,14 @@ class NotCounted(Exception):
 
 
 def noted(source: str, *, size: str = "0", keys: str = "0", session: str = "NULL", logs: str = "0", namespace: str = "$1") -> str:
-    """A part of ``WITH`` that notes, for each row of ``source``, how what a namespace holds has changed: expressions over that row."""
+    """A part of ``WITH`` that notes, for each row of ``source``, how what a namespace holds has changed: expressions over that row.
+
+    Whether it is counted is looked up, not joined: a join may be planned as one that goes through all counted namespaces.
+    """
     return f"""noted AS (
     INSERT INTO @.usage_change (namespace, id, bytes, keys, session, logs)
-    SELECT u.namespace, nextval('@.usage_change_id'), {size}, {keys}, {session}, {logs} FROM {source}, @.usage u
-    WHERE u.namespace = {namespace})"""
+    SELECT {namespace}, nextval('@.usage_change_id'), {size}, {keys}, {session}, {logs} FROM {source}
+    WHERE (SELECT true FROM @.usage u WHERE u.namespace = {namespace}))"""
 
 
 # -------------------------------------------------------------------------------- looking and adding up

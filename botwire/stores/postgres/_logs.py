@@ -45,11 +45,14 @@ that began before it expired."""
 
 
 def _seen(which: str, clock: str = ", t") -> str:
-    """A part of ``WITH``: the logs as the statement sees them; ``xmin`` names the version of a row."""
-    return f"seen AS MATERIALIZED (SELECT l.agent, l.xmin AS version FROM @.log l{clock} WHERE {which})"
+    """A part of ``WITH``: the logs as the statement sees them. Every write to their messages changes head or count."""
+    return f"seen AS MATERIALIZED (SELECT l.agent, l.id, l.head, l.count, l.expires_at FROM @.log l{clock} WHERE {which})"
 
 
-_AS_SEEN = "l.namespace = $1 AND l.session = $2 AND l.agent = seen.agent AND l.xmin = seen.version"
+_AS_SEEN = (
+    "l.namespace = $1 AND l.session = $2 AND l.agent = seen.agent"
+    " AND (l.id, l.head, l.count) = (seen.id, seen.head, seen.count) AND l.expires_at IS NOT DISTINCT FROM seen.expires_at"
+)
 
 
 def _found(condition: str = "true") -> str:
