@@ -16,6 +16,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from botwire.stores.postgres._errors import Late, Unreplicated
+from botwire.stores.postgres._kept import PREPARE_AFTER, Kept
 from botwire.stores.postgres._script import Query, Rows
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ GRACE = 2.0
 """Seconds within which a server that is asked to cancel a statement answers; without an answer the connection is given up."""
 INTERVAL = 0.1
 """Seconds after which whoever waits looks whether the time is up."""
-PREPARE_AFTER = 2
-"""How often a statement is sent before the server keeps its plan."""
 
 
 def in_time(wait: Generator[Any, Any, T], until: float) -> Generator[Any, Any, T]:
@@ -54,6 +53,7 @@ class _Watched:
     """Whether the server is at the other end itself, rather than a pooler that deals out its connections; None: not known yet."""
     warning: str | None = None
     """What the server said while it committed, if that makes the commit doubtful."""
+    _kept: Kept | None = None
     _cursor: Any = None
     """For single statements: to make a cursor takes a third as long as to have it execute one."""
 
@@ -100,6 +100,10 @@ class _Watched:
         # A statement that was prepared on one of a pooler's connections is unknown on the next.
         self.prepare_threshold = PREPARE_AFTER if self.direct else None
         return bool(self.direct)
+
+    def keep_statements(self: Any) -> None:
+        """Send by itself what is sent often. Not for one that listens: what it hears would stay unread."""
+        self._kept = Kept(self)
 
 
 WHO = Query("SELECT pg_backend_pid()")
@@ -155,12 +159,36 @@ class SyncConnection(_Watched, Connection[Any]):
     def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
         """The rows of some statements, all sent at once."""
         if len(queries) == 1:
+            ((text, parameters),) = queries
+            if parameters is not None and self._kept is not None and self._kept.wants(text):
+                return [self._perform_kept(self._kept, text, parameters)]
             cursor = self._own_cursor()
-            cursor.execute(*queries[0])
+            cursor.execute(text, parameters)
             return [cursor.fetchall() if _has_rows(cursor) else []]
         with self.pipeline():
             cursors = [self.execute(*query) for query in queries]
         return [cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
+
+    def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
+        if not kept.load(text, parameters):
+            self.wait(kept.prepare())
+        kept.send()
+        try:
+            if not kept.has_answered(INTERVAL):
+                self.wait(kept.finish())
+        except BaseException:  # an interrupt
+            if kept.is_pending:
+                self._abandon(kept)
+            raise
+        return kept.rows()
+
+    def _abandon(self, kept: Kept) -> None:
+        """Have the server give up what it does, and wait for that; else the connection is given up."""
+        self._give_up_waiting()
+        with contextlib.suppress(psycopg.Error, Late):
+            super().wait(in_time(kept.finish(), monotonic() + GRACE), INTERVAL)
+        if kept.is_pending:
+            self.pgconn.finish()
 
 
 @contextlib.contextmanager
@@ -212,9 +240,19 @@ class LoopConnection(_Watched, AsyncConnection[Any]):
     async def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
         """The rows of some statements, all sent at once."""
         if len(queries) == 1:
+            ((text, parameters),) = queries
+            if parameters is not None and self._kept is not None and self._kept.wants(text):
+                return [await self._perform_kept(self._kept, text, parameters)]
             cursor = self._own_cursor()
-            await cursor.execute(*queries[0])
+            await cursor.execute(text, parameters)
             return [await cursor.fetchall() if _has_rows(cursor) else []]
         async with self.pipeline():
             cursors = [await self.execute(*query) for query in queries]
         return [await cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
+
+    async def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
+        if not kept.load(text, parameters):
+            await self.wait(kept.prepare())
+        kept.send()
+        await self.wait(kept.finish())
+        return kept.rows()
