@@ -52,6 +52,15 @@ def test_a_repeated_request_is_answered_with_what_it_did(used):
     assert len(used.read_log("ns", "s", "").rows) == 5
 
 
+def test_a_repeated_request_among_others_is_no_trouble_that_is_logged(used, caplog):
+    batches = [Batch("ns", (Set(f"k{number}", "1"),)) for number in range(20)]
+    outcomes = used.write([*batches, Batch("ns", (Append("s", "", ("{}",)),), "r4"), *batches])
+    assert [outcome[0] for outcome in outcomes[:20]] == [1] * 20
+    assert outcomes[20][0][1:] == (5, 5)
+    assert [outcome[0] for outcome in outcomes[21:]] == [2] * 20
+    assert caplog.text == ""
+
+
 def test_waiting_ends_at_the_timeout_and_then_nothing_was_written(used, locked):
     assert isinstance(write(used, Set("k", "9")), StoreBusy)
     locked.execute("ROLLBACK")

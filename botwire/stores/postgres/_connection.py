@@ -54,6 +54,7 @@ class _Watched:
     warning: str | None = None
     """What the server said while it committed, if that makes the commit doubtful."""
     _kept: Kept | None = None
+    _probe: Any = None
     _cursor: Any = None
     """For single statements: to make a cursor takes a third as long as to have it execute one."""
 
@@ -86,9 +87,10 @@ class _Watched:
         """Whether an idle connection has something to say, which can only be its end; asked of the kernel, not of the server."""
         if self.closed or self.pgconn.status != ConnStatus.OK:
             return True
-        probe = select.poll()
-        probe.register(self.pgconn.socket, select.POLLIN)
-        return bool(probe.poll(0))
+        if self._probe is None:
+            self._probe = select.poll()
+            self._probe.register(self.pgconn.socket, select.POLLIN)
+        return bool(self._probe.poll(0))
 
     def is_idle(self: Any) -> bool:
         """Whether no transaction is open."""
@@ -123,6 +125,29 @@ that is cut off, does not keep its locks: others would wait for them until the s
 def _has_rows(cursor: Any) -> bool:
     """Whether a statement answers with rows; ``cursor.description`` would say so too, and look up the type of each column."""
     return cursor.pgresult is not None and cursor.pgresult.nfields > 0
+
+
+@contextlib.contextmanager
+def _first_error() -> Generator[contextlib.AbstractContextManager[None]]:
+    """For a pipeline, in which a statement may fail while others are still sent: what is given out holds that error back until its end.
+
+    The driver would go on to end the pipeline, and write a warning for every one that had an error already.
+    """
+    found: list[psycopg.Error] = []
+
+    @contextlib.contextmanager
+    def held_back() -> Generator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            found.append(error)
+
+    try:
+        yield held_back()
+    except psycopg.Error as error:
+        raise (found[0] if found else error) from None
+    if found:
+        raise found[0]
 
 
 class SyncConnection(_Watched, Connection[Any]):
@@ -165,8 +190,9 @@ class SyncConnection(_Watched, Connection[Any]):
             cursor = self._own_cursor()
             cursor.execute(text, parameters)
             return [cursor.fetchall() if _has_rows(cursor) else []]
-        with self.pipeline():
-            cursors = [self.execute(*query) for query in queries]
+        cursors: list[Any] = []
+        with _first_error() as first, self.pipeline(), first:
+            cursors += [self.execute(*query) for query in queries]
         return [cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
 
     def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
@@ -246,8 +272,11 @@ class LoopConnection(_Watched, AsyncConnection[Any]):
             cursor = self._own_cursor()
             await cursor.execute(text, parameters)
             return [await cursor.fetchall() if _has_rows(cursor) else []]
-        async with self.pipeline():
-            cursors = [await self.execute(*query) for query in queries]
+        cursors: list[Any] = []
+        with _first_error() as first:
+            async with self.pipeline():
+                with first:
+                    cursors += [await self.execute(*query) for query in queries]
         return [await cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
 
     async def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
