@@ -105,6 +105,18 @@ def test_large_values_and_answers_arrive_whole(used):
     assert [row.body for row in used.read_log("ns", "s", "", last=2).rows] == [text, text]
 
 
+def test_of_many_statements_that_are_used_once_the_server_keeps_none(used):
+    """A page's size stands in its statement."""
+    for size in range(1, 250):
+        assert used.scan_keys("ns", "", None, size) == ["k"]
+    for _ in range(5):
+        used.scan_keys("ns", "", None, 1_000)
+    with used._link._pool.connection() as connection:
+        kept = [text for (text,) in connection.execute("SELECT statement FROM pg_prepared_statements")]
+    assert sum("LIMIT 1000" in text for text in kept) == 1
+    assert len(kept) < 30
+
+
 def test_natively_async_too(used):
     async def story():
         native = used.native_async()

@@ -18,8 +18,8 @@ from botwire.stores.postgres._script import Rows
 
 PREPARE_AFTER = 2
 """How often a statement is sent before the server keeps its plan."""
-MOST = 200
-"""The most statements that are kept for one connection; some have a page's size in their text."""
+MOST = 100
+"""The most statements that are kept for one connection, as with the driver; some have a page's size in their text."""
 
 
 class Kept:
@@ -43,6 +43,8 @@ class Kept:
         uses = self._uses.get(text, 0)
         if uses >= PREPARE_AFTER:
             return True
+        if len(self._uses) >= MOST:  # those that were used once make room
+            self._uses = {each: times for each, times in self._uses.items() if times >= PREPARE_AFTER}
         if len(self._uses) < MOST:
             self._uses[text] = uses + 1
         return False
