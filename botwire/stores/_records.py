@@ -23,7 +23,7 @@ def removals(info: LogInfo | None) -> tuple[str, int] | None:
 
 def operations_to_json(operations: Sequence[Operation]) -> str:
     """One text for equal operations, another for different ones; plain ASCII."""
-    return json.dumps([[type(operation).__name__, *operation] for operation in operations], separators=(",", ":"), default=_keep)
+    return _ENCODER.encode([[type(operation).__name__, *operation] for operation in operations])
 
 
 def results_to_json(operations: Sequence[Operation], results: Sequence[Result]) -> str:
@@ -51,3 +51,7 @@ def _keep(item: object) -> object:
     if item is KEEP:
         return {"keep": True}  # no operation holds an object otherwise
     raise TypeError(f"{type(item).__name__} in an operation")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_keep)
+"""Made once: ``json.dumps`` makes one with each call, which takes as long as a short operation."""

@@ -16,6 +16,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from botwire.stores.postgres._errors import Late, Unreplicated
+from botwire.stores.postgres._kept import PREPARE_AFTER, Kept
 from botwire.stores.postgres._script import Query, Rows
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ GRACE = 2.0
 """Seconds within which a server that is asked to cancel a statement answers; without an answer the connection is given up."""
 INTERVAL = 0.1
 """Seconds after which whoever waits looks whether the time is up."""
-PREPARE_AFTER = 2
-"""How often a statement is sent before the server keeps its plan."""
 
 
 def in_time(wait: Generator[Any, Any, T], until: float) -> Generator[Any, Any, T]:
@@ -54,6 +53,8 @@ class _Watched:
     """Whether the server is at the other end itself, rather than a pooler that deals out its connections; None: not known yet."""
     warning: str | None = None
     """What the server said while it committed, if that makes the commit doubtful."""
+    _kept: Kept | None = None
+    _probe: Any = None
     _cursor: Any = None
     """For single statements: to make a cursor takes a third as long as to have it execute one."""
 
@@ -86,9 +87,10 @@ class _Watched:
         """Whether an idle connection has something to say, which can only be its end; asked of the kernel, not of the server."""
         if self.closed or self.pgconn.status != ConnStatus.OK:
             return True
-        probe = select.poll()
-        probe.register(self.pgconn.socket, select.POLLIN)
-        return bool(probe.poll(0))
+        if self._probe is None:
+            self._probe = select.poll()
+            self._probe.register(self.pgconn.socket, select.POLLIN)
+        return bool(self._probe.poll(0))
 
     def is_idle(self: Any) -> bool:
         """Whether no transaction is open."""
@@ -100,6 +102,10 @@ class _Watched:
         # A statement that was prepared on one of a pooler's connections is unknown on the next.
         self.prepare_threshold = PREPARE_AFTER if self.direct else None
         return bool(self.direct)
+
+    def keep_statements(self: Any) -> None:
+        """Send by itself what is sent often. Not for one that listens: what it hears would stay unread."""
+        self._kept = Kept(self)
 
 
 WHO = Query("SELECT pg_backend_pid()")
@@ -119,6 +125,29 @@ that is cut off, does not keep its locks: others would wait for them until the s
 def _has_rows(cursor: Any) -> bool:
     """Whether a statement answers with rows; ``cursor.description`` would say so too, and look up the type of each column."""
     return cursor.pgresult is not None and cursor.pgresult.nfields > 0
+
+
+@contextlib.contextmanager
+def _first_error() -> Generator[contextlib.AbstractContextManager[None]]:
+    """For a pipeline, in which a statement may fail while others are still sent: what is given out holds that error back until its end.
+
+    The driver would go on to end the pipeline, and write a warning for every one that had an error already.
+    """
+    found: list[psycopg.Error] = []
+
+    @contextlib.contextmanager
+    def held_back() -> Generator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            found.append(error)
+
+    try:
+        yield held_back()
+    except psycopg.Error as error:
+        raise (found[0] if found else error) from None
+    if found:
+        raise found[0]
 
 
 class SyncConnection(_Watched, Connection[Any]):
@@ -155,12 +184,37 @@ class SyncConnection(_Watched, Connection[Any]):
     def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
         """The rows of some statements, all sent at once."""
         if len(queries) == 1:
+            ((text, parameters),) = queries
+            if parameters is not None and self._kept is not None and self._kept.wants(text):
+                return [self._perform_kept(self._kept, text, parameters)]
             cursor = self._own_cursor()
-            cursor.execute(*queries[0])
+            cursor.execute(text, parameters)
             return [cursor.fetchall() if _has_rows(cursor) else []]
-        with self.pipeline():
-            cursors = [self.execute(*query) for query in queries]
+        cursors: list[Any] = []
+        with _first_error() as first, self.pipeline(), first:
+            cursors += [self.execute(*query) for query in queries]
         return [cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
+
+    def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
+        if not kept.load(text, parameters):
+            self.wait(kept.prepare())
+        kept.send()
+        try:
+            if not kept.has_answered(INTERVAL):
+                self.wait(kept.finish())
+        except BaseException:  # an interrupt
+            if kept.is_pending:
+                self._abandon(kept)
+            raise
+        return kept.rows()
+
+    def _abandon(self, kept: Kept) -> None:
+        """Have the server give up what it does, and wait for that; else the connection is given up."""
+        self._give_up_waiting()
+        with contextlib.suppress(psycopg.Error, Late):
+            super().wait(in_time(kept.finish(), monotonic() + GRACE), INTERVAL)
+        if kept.is_pending:
+            self.pgconn.finish()
 
 
 @contextlib.contextmanager
@@ -212,9 +266,22 @@ class LoopConnection(_Watched, AsyncConnection[Any]):
     async def perform(self, queries: list[tuple[Any, Any]]) -> list[Rows]:
         """The rows of some statements, all sent at once."""
         if len(queries) == 1:
+            ((text, parameters),) = queries
+            if parameters is not None and self._kept is not None and self._kept.wants(text):
+                return [await self._perform_kept(self._kept, text, parameters)]
             cursor = self._own_cursor()
-            await cursor.execute(*queries[0])
+            await cursor.execute(text, parameters)
             return [await cursor.fetchall() if _has_rows(cursor) else []]
-        async with self.pipeline():
-            cursors = [await self.execute(*query) for query in queries]
+        cursors: list[Any] = []
+        with _first_error() as first:
+            async with self.pipeline():
+                with first:
+                    cursors += [await self.execute(*query) for query in queries]
         return [await cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
+
+    async def _perform_kept(self, kept: Kept, text: str, parameters: Any) -> Rows:
+        if not kept.load(text, parameters):
+            await self.wait(kept.prepare())
+        kept.send()
+        await self.wait(kept.finish())
+        return kept.rows()

@@ -140,7 +140,7 @@ class Link(_Shared):
                     self.place.conninfo,
                     connection_class=SyncConnection,
                     kwargs=self.options(RawCursor),
-                    configure=_configure,
+                    configure=_configure_own,
                     open=False,
                     num_workers=2,
                     **self.limits(),
@@ -263,8 +263,15 @@ def _configure(connection: SyncConnection) -> None:
         connection.perform([(SETTINGS.text, None)])
 
 
+def _configure_own(connection: SyncConnection) -> None:
+    _configure(connection)
+    if connection.direct:
+        connection.keep_statements()
+
+
 async def _configure_async(connection: LoopConnection) -> None:
     with ending():
         ((pid,),) = (await connection.perform([(WHO.text, None)]))[0]
         if connection.learn(pid):
             await connection.perform([(SETTINGS.text, None)])
+            connection.keep_statements()
