@@ -249,9 +249,8 @@ class _Effort:
         parts: list[bytes] = []
         for index in members:
             command = self.commands[index]
-            again = command.again is not None and index in self._may_have_happened
             parts += [ASKING] * asking
-            parts.append(command.again if again and command.again is not None else command.data)
+            parts.append(command.data if command.again is None or index not in self._may_have_happened else command.again())
         return parts[0] if len(parts) == 1 else b"".join(parts), len(parts)
 
     def troubled(self, error: Exception) -> None:
