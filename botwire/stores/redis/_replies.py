@@ -55,8 +55,8 @@ class Replies:
         data = piece if len(self._pieces) == 1 else b"".join(self._pieces)
         try:
             end = self._read(data)
-        except ValueError as error:
-            raise driver.ConnectionError("what answers is not a Redis server") from error
+        except ValueError:
+            raise driver.ConnectionError("what answers is not a Redis server") from None
         if not self._open and end < len(data):
             raise driver.ConnectionError("the server answered more than it was asked")
         self._pieces = [data[end:]]
