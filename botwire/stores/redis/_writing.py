@@ -50,7 +50,8 @@ def needs_reading(batch: Batch) -> bool:
     return any(isinstance(each, (Change, SetLog, DeleteLog)) for each in batch.operations)
 
 
-def _is_append(batch: Batch) -> bool:
+def is_append(batch: Batch) -> bool:
+    """Whether it is a single Append on no terms, the write that is most frequent."""
     return len(batch.operations) == 1 and type(batch.operations[0]) is Append and batch.terms is None
 
 
@@ -85,7 +86,7 @@ class _Work:
             InvalidName, InvalidValue, Unsupported: if what the batch holds cannot be sent.
         """
         operations = self.batch.operations
-        if _is_append(self.batch):
+        if is_append(self.batch):
             return self._append(calls, router, operations[0])
         keys, encoded = self.keys, Encoded(operations, present)
         self.encoded = encoded
@@ -180,7 +181,7 @@ class Writing(Counting):
         yield from self._router.ready()
         deadline = time.monotonic() + self._router.settings.timeout if deadline is None else deadline
         outcomes: list[Any] = [[] for _ in batches]
-        if len(batches) == 1 and _is_append(batches[0]):
+        if len(batches) == 1 and is_append(batches[0]):
             return [(yield from self._write_append(batches[0], deadline))]
         works = {index: _Work(batch, self.keys(batch.namespace), self._router) for index, batch in enumerate(batches) if batch.operations}
         yield from self._write_all(works, outcomes, deadline)
@@ -193,8 +194,10 @@ class Writing(Counting):
             command = work.command(self, self._router, NOTHING)
         except BotWireError as error:
             return error
-        answers = yield from self._router.ask((command,), deadline)
-        outcome = yield from self._outcome(work, answers[0], {})
+        (answer,) = yield from self._router.ask((command,), deadline)
+        if isinstance(answer, bytes):
+            return _appended(answer)
+        outcome = yield from self._outcome(work, answer, {})
         outcomes: list[Any] = [outcome]
         if outcome is None:
             yield from self._write_all({0: work}, outcomes, deadline)
@@ -278,9 +281,8 @@ class Writing(Counting):
         """What became of a batch; None if it is to be tried again, perhaps after its namespace was counted."""
         if isinstance(answer, BotWireError):
             return answer
-        if isinstance(answer, bytes):  # of a single Append
-            first, last, epoch = answer[1:].split(b" ", 2)
-            return [Appended(epoch.decode(), int(first), int(last))]
+        if isinstance(answer, bytes):
+            return _appended(answer)
         kind = answer[0]
         if kind in (b"+", b"="):
             return _results(work.batch, answer[1])
@@ -291,6 +293,12 @@ class Writing(Counting):
         elif kind == b"L":  # the server's clock has gone on further than ours
             yield from self._router.server_time()
         return _refusal(work, kind, answer)
+
+
+def _appended(answer: bytes) -> Outcome:
+    """What became of a single Append."""
+    first, last, epoch = answer[1:].split(b" ", 2)
+    return [Appended(epoch.decode(), int(first), int(last))]
 
 
 def _results(batch: Batch, answers: list[Any]) -> Outcome:
