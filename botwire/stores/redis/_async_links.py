@@ -8,7 +8,8 @@ from typing import Any
 from redis import asyncio as aioredis
 from redis import exceptions as driver
 
-from botwire.stores.redis._links import connection_options, patience
+from botwire.stores.redis._links import connection_options, error_maker, patience
+from botwire.stores.redis._replies import PIECE, Replies
 from botwire.stores.redis._router import REFUSED, TRANSPORT, Call, Exchange, Pause, UnsentError
 from botwire.stores.redis._settings import Address, Settings
 
@@ -57,17 +58,12 @@ class AsyncLinks:
             return answers
 
     async def _talk(self, connection: Any, step: Exchange) -> list[Any]:
-        answers: list[Any] = []
+        replies = Replies(step.answers, error_maker(connection))
         async with asyncio.timeout(patience(step.deadline, self._settings.timeout)) as limit:
             await connection.send_packed_command([step.data], check_health=False)
-            for number in range(step.answers):
-                try:
-                    answers.append(await connection.read_response())
-                except driver.ResponseError as error:
-                    answers.append(error)
-                if number % 64 == 63:
-                    limit.reschedule(asyncio.get_running_loop().time() + patience(step.deadline, self._settings.timeout))
-        return answers
+            while not replies.feed(await connection._reader.read(PIECE)):  # noqa: SLF001 - the driver has no other way
+                limit.reschedule(asyncio.get_running_loop().time() + patience(step.deadline, self._settings.timeout))
+        return replies.answers
 
     async def connect(self, address: Address, deadline: float, *, sentinel: bool = False) -> Any:
         """As ``Links.connect``."""

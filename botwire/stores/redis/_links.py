@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
+from botwire.stores.redis._replies import PIECE, Replies
 from botwire.stores.redis._router import REFUSED, TRANSPORT, Call, Exchange, Pause, UnsentError
 from botwire.stores.redis._settings import Address, Settings
 
@@ -56,6 +57,16 @@ def patience(deadline: float, timeout: float) -> float:
     return min(left, max(timeout / 4, 1.0))
 
 
+def error_maker(connection: Any) -> Callable[[str], Exception]:
+    """What makes the driver's errors of what a server says: which class stands for which code is the driver's matter."""
+    return connection._parser.parse_error  # noqa: SLF001 - there is no public way to the same table
+
+
+def _be_patient(socket: Any, seconds: float) -> None:
+    if socket.gettimeout() != seconds:  # which is a system call each time
+        socket.settimeout(seconds)
+
+
 class Links:
     """The connections of one store to its servers."""
 
@@ -96,17 +107,12 @@ class Links:
         return answers
 
     def _talk(self, connection: Any, step: Exchange) -> list[Any]:
-        connection._sock.settimeout(patience(step.deadline, self._settings.timeout))  # noqa: SLF001 - the driver has no other way
-        connection.send_packed_command([step.data], check_health=False)
-        answers: list[Any] = []
-        for number in range(step.answers):
-            if number % 64 == 63:
-                patience(step.deadline, self._settings.timeout)
-            try:
-                answers.append(connection.read_response())
-            except driver.ResponseError as error:
-                answers.append(error)
-        return answers
+        socket, replies = connection._sock, Replies(step.answers, error_maker(connection))  # noqa: SLF001 - the driver has no other way
+        _be_patient(socket, patience(step.deadline, self._settings.timeout))
+        socket.sendall(step.data)
+        while not replies.feed(socket.recv(PIECE)):
+            _be_patient(socket, patience(step.deadline, self._settings.timeout))
+        return replies.answers
 
     def connect(self, address: Address, deadline: float, *, sentinel: bool = False) -> Any:
         """A new connection.

@@ -130,9 +130,14 @@ class Router:
         if address is None:
             effort = _Effort(self, commands, deadline)
         else:  # the usual case: one command, to a server that is known, which answers it
-            answer = yield from self._first_try(address, commands[0], deadline)
-            if not isinstance(answer, Exception):
-                return [answer]
+            answer: Any
+            try:
+                answers: list[Any] = yield Exchange(address, commands[0].data, 1, deadline)
+                answer = answers[0]
+                if not isinstance(answer, Exception):
+                    return answers
+            except (*TRANSPORT, REFUSED) as error:
+                answer = _UntoldError(error)
             effort = _Effort(self, commands, deadline)
             yield from self._take_error(effort, address, answer)
         while effort.todo:
@@ -153,13 +158,6 @@ class Router:
         if len(commands) > 1 or not self._reached or (self.settings.wait and commands[0].writes):
             return None
         return self.topology.known(commands[0].slot)
-
-    def _first_try(self, address: Address, command: Command, deadline: float) -> Call[Any]:
-        try:
-            answers: list[Any] = yield Exchange(address, command.data, 1, deadline)
-        except (*TRANSPORT, REFUSED) as error:
-            return _UntoldError(error)
-        return answers[0]
 
     def _take_error(self, effort: _Effort, address: Address, answer: Exception) -> Call[None]:
         """What an error says, by itself or as an answer, of the only command there is."""
@@ -249,9 +247,8 @@ class _Effort:
         parts: list[bytes] = []
         for index in members:
             command = self.commands[index]
-            again = command.again is not None and index in self._may_have_happened
             parts += [ASKING] * asking
-            parts.append(command.again if again and command.again is not None else command.data)
+            parts.append(command.data if command.again is None or index not in self._may_have_happened else command.again())
         return parts[0] if len(parts) == 1 else b"".join(parts), len(parts)
 
     def troubled(self, error: Exception) -> None:

@@ -19,7 +19,7 @@ from botwire.stores.redis._links import Links
 from botwire.stores.redis._listen import AsyncRedisListener, RedisListener
 from botwire.stores.redis._router import Router
 from botwire.stores.redis._settings import parse
-from botwire.stores.redis._writing import needs_reading
+from botwire.stores.redis._writing import is_append, needs_reading
 
 
 class _Methods(StoreMethods):
@@ -84,7 +84,8 @@ class RedisStore(_Methods):
 
     def write(self, batches: Sequence[Batch]) -> Any:
         """See ``Store.write``; a batch whose answer got lost is sent again under its request id, and applied once."""
-        if not batches or any(batch.namespace != batches[0].namespace or needs_reading(batch) for batch in batches):
+        may_wait = len(batches) == 1 and is_append(batches[0])  # most are, so look no closer
+        if not may_wait and (not batches or any(batch.namespace != batches[0].namespace or needs_reading(batch) for batch in batches)):
             return self._call("write", batches)
         return self._combiner.write(batches[0].namespace, batches)
 

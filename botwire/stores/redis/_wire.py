@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -24,12 +24,12 @@ def packed_all(arguments: Sequence[bytes]) -> bytes:
 class Command(NamedTuple):
     """One command, and the slot that it is for; None for any server.
 
-    ``again`` is what is sent once an attempt may have been carried out without an answer.
+    ``again`` makes what is sent once an attempt may have been carried out without an answer, if that is something else.
     """
 
     slot: int | None
     data: bytes
-    again: bytes | None = None
+    again: Callable[[], bytes] | None = None
     writes: bool = False
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
+from binascii import b2a_hex
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,28 +50,33 @@ def needs_reading(batch: Batch) -> bool:
     return any(isinstance(each, (Change, SetLog, DeleteLog)) for each in batch.operations)
 
 
-def _is_append(batch: Batch) -> bool:
+def is_append(batch: Batch) -> bool:
+    """Whether it is a single Append on no terms, the write that is most frequent."""
     return len(batch.operations) == 1 and type(batch.operations[0]) is Append and batch.terms is None
 
 
 class _Work:
     """One batch on its way. Every write has an id; one of our own lives only as long as it may be sent again."""
 
+    __slots__ = ("batch", "encoded", "fingerprint", "keys", "lifetime", "margin_us", "own", "request", "seed", "token")
+
     def __init__(self, batch: Batch, keys: Keys, router: Router) -> None:
         self.batch = batch
         self.keys = keys
-        self.seed = secrets.token_hex(8).encode()
+        self.seed = b2a_hex(os.urandom(8))
         """What epochs that the batch begins are called, and its request if it has no id."""
         self.token = b"" if router.settings.kind != "cluster" else b"-"
         self.margin_us = int(router.settings.timeout * 1e6) + _OWN_MARGIN_US
         self.own = batch.request_id is None
         if batch.request_id is None:
             self.request = keys.base + b"r:\x01" + self.seed
-            self.fingerprint, self.lifetime = b"", b"%d" % (2 * self.margin_us)
+            self.fingerprint, lifetime_ms = b"", self.margin_us // 500 + 1
         else:
             self.request = keys.request(scope_of(batch.operations), batch.request_id)
             self.fingerprint = fingerprint(batch.operations).encode()
-            self.lifetime = b"%d" % max(lifetime_us(batch.request_id), 2 * self.margin_us)
+            lifetime_ms = max(lifetime_us(batch.request_id) // 1_000, self.margin_us // 500) + 1
+        self.lifetime = b"%d000" % lifetime_ms
+        """Microseconds, in whole milliseconds."""
         self.encoded = Encoded((), NOTHING)
 
     def command(self, calls: Namespaces, router: Router, present: Present) -> Command:
@@ -80,7 +86,7 @@ class _Work:
             InvalidName, InvalidValue, Unsupported: if what the batch holds cannot be sent.
         """
         operations = self.batch.operations
-        if _is_append(self.batch):
+        if is_append(self.batch):
             return self._append(calls, router, operations[0])
         keys, encoded = self.keys, Encoded(operations, present)
         self.encoded = encoded
@@ -98,7 +104,7 @@ class _Work:
         if sum(map(len, encoded.arguments)) > MOST_BYTES:
             raise _too_large()
         data = packed_all((*head, *times, *news, flags, *rest))
-        again = packed_all((*head, *times, *news, flags + b"a", *rest)) if self.own and len(data) < 65_536 else None
+        again = (lambda: packed_all((*head, *times, *news, flags + b"a", *rest))) if self.own else None
         return Command(keys.slot, data, again, writes=True)
 
     def _append(self, calls: Namespaces, router: Router, operation: Any) -> Command:
@@ -111,10 +117,14 @@ class _Work:
         if of_log is None:
             of_log = self._of_log(calls, operation)
         not_after = b"" if router.clock is not None else b"%d" % router.not_after(self.margin_us)
+
+        def data(flags: bytes) -> bytes:
+            rare = b" ".join((calls.clock(), self.token, flags, self.fingerprint))
+            rest = bulk(self.lifetime, not_after, self.seed, b"" if rare == b"   " else rare, *bodies)
+            return b"".join((b"*%d\r\n" % (25 + len(bodies)), of_log[0], bulk(self.request), of_log[1], rest))
+
         waits = b"w" if router.settings.wait else b""
-        request = bulk(self.request)
-        rest = bulk(not_after, self.seed, calls.clock(), self.fingerprint, self.lifetime, self.token, waits, *bodies)
-        return Command(keys.slot, b"".join((b"*%d\r\n" % (28 + len(bodies)), of_log[0], request, of_log[1], rest)), writes=True)
+        return Command(keys.slot, data(waits), lambda: data(waits + b"a"), writes=True)
 
     def _of_log(self, calls: Namespaces, operation: Append) -> tuple[bytes, bytes]:
         """What is the same in every call of the script for a log, before and after the request."""
@@ -171,7 +181,7 @@ class Writing(Counting):
         yield from self._router.ready()
         deadline = time.monotonic() + self._router.settings.timeout if deadline is None else deadline
         outcomes: list[Any] = [[] for _ in batches]
-        if len(batches) == 1 and _is_append(batches[0]):
+        if len(batches) == 1 and is_append(batches[0]):
             return [(yield from self._write_append(batches[0], deadline))]
         works = {index: _Work(batch, self.keys(batch.namespace), self._router) for index, batch in enumerate(batches) if batch.operations}
         yield from self._write_all(works, outcomes, deadline)
@@ -184,8 +194,10 @@ class Writing(Counting):
             command = work.command(self, self._router, NOTHING)
         except BotWireError as error:
             return error
-        answers = yield from self._router.ask((command,), deadline)
-        outcome = yield from self._outcome(work, answers[0], {})
+        (answer,) = yield from self._router.ask((command,), deadline)
+        if isinstance(answer, bytes):
+            return _appended(answer)
+        outcome = yield from self._outcome(work, answer, {})
         outcomes: list[Any] = [outcome]
         if outcome is None:
             yield from self._write_all({0: work}, outcomes, deadline)
@@ -269,9 +281,8 @@ class Writing(Counting):
         """What became of a batch; None if it is to be tried again, perhaps after its namespace was counted."""
         if isinstance(answer, BotWireError):
             return answer
-        if isinstance(answer, bytes):  # of a single Append
-            first, last, epoch = answer[1:].split(b" ", 2)
-            return [Appended(epoch.decode(), int(first), int(last))]
+        if isinstance(answer, bytes):
+            return _appended(answer)
         kind = answer[0]
         if kind in (b"+", b"="):
             return _results(work.batch, answer[1])
@@ -282,6 +293,12 @@ class Writing(Counting):
         elif kind == b"L":  # the server's clock has gone on further than ours
             yield from self._router.server_time()
         return _refusal(work, kind, answer)
+
+
+def _appended(answer: bytes) -> Outcome:
+    """What became of a single Append."""
+    first, last, epoch = answer[1:].split(b" ", 2)
+    return [Appended(epoch.decode(), int(first), int(last))]
 
 
 def _results(batch: Batch, answers: list[Any]) -> Outcome:
