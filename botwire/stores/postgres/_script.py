@@ -42,9 +42,13 @@ NOT_AS_WANTED = "botwire: the entry is not at the version that was wanted"
 """What the server complains of where a write that was sent together with its commit is not to happen."""
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
 COMMIT = Query("COMMIT")
-ROW_BY_ROW = Query("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
-"""For the rest of a transaction, whose statements choose some rows and look for each by its key: other plans read whole tables, and a
-connection may keep one that was made while there was little to read."""
+ROW_BY_ROW = Query(
+    "SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_hashjoin', 'off', true),"
+    " set_config('enable_mergejoin', 'off', true)"
+)
+"""For the rest of a transaction, whose statements choose some rows and look for each by its key. Other plans read whole tables, and a
+connection may keep one that was made while there was little to read; so they are planned anew, by the size that tables have now.
+"""
 
 
 class Queue:
